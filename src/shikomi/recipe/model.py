@@ -1,0 +1,28 @@
+"""The model page: the decoder's shape, or the folder of the open base it starts from."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from shikomi.recipe.page import Count, Page
+
+
+class ModelPage(Page):
+    """A dense decoder in Qwen3 or Llama layout; with ``base`` the shape is the folder's."""
+
+    base: str = ""
+    """A Hugging Face folder (Llama or Qwen3 layout) to start from; empty: from scratch."""
+    layout: Literal["qwen3", "llama"] = "qwen3"
+    hidden_size: Count = Field(default=192, ge=16)
+    layers: int = Field(default=4, ge=1)
+    heads: int = Field(default=6, ge=1)
+    kv_heads: int = Field(default=2, ge=1)
+    head_dim: int = Field(default=32, ge=4)
+    intermediate_size: Count = Field(default=512, ge=16)
+    rope_theta: float = Field(default=10_000.0, gt=0)
+    max_tokens: Count = Field(default=512, ge=16)
+    """Longest sequence the model is made for, in tokens."""
+    tie_embeddings: bool = True
+    init_std: float = Field(default=0.02, gt=0)

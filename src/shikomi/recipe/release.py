@@ -1,0 +1,16 @@
+"""The release page: what the cards say."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from shikomi.recipe.page import Page
+
+
+class ReleasePage(Page):
+    """Names and words of the released folders."""
+
+    name: str = Field(default="shikomi-model", min_length=1)
+    description: str = ""
+    licence: str = "Apache-2.0"
+    """Licence under which the weights are released."""

@@ -1,0 +1,16 @@
+"""The sample page: the synthetic business web that a build without data of its own learns from."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from shikomi.recipe.page import Page
+
+
+class SamplePage(Page):
+    """Size and seed of the generated crawl (everything in it is fictional)."""
+
+    seed: int = 7
+    companies: int = Field(default=132, ge=8, le=2000)
+    eval_companies: int = Field(default=64, ge=2)
+    articles_per_company: int = Field(default=24, ge=2)

@@ -1,0 +1,52 @@
+"""The training pages: one for each stretch of the one trainer (pretrain, anneal)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from shikomi.recipe.page import Count, Page
+
+
+class OptimPage(Page):
+    """Optimiser and schedule. Rates are peaks; the schedule is a pure function of the share of the run done."""
+
+    kind: Literal["muon", "adamw"] = "muon"
+    """``muon``: hidden matrices by Muon, all else by AdamW."""
+    rate: float = Field(default=0.006, gt=0)
+    """Peak AdamW rate."""
+    muon_rate: float = Field(default=0.02, gt=0)
+    """Peak Muon rate (update scaled to unit RMS per matrix: see train/optim.py)."""
+    warmup_share: float = Field(default=0.02, ge=0, lt=1)
+    decay_share: float = Field(default=0.5, ge=0, le=1)
+    """Share of the run over which the rate falls to ``final_rate`` of its peak (WSD schedule)."""
+    final_rate: float = Field(default=0.05, ge=0, le=1)
+    weight_decay: float = Field(default=0.1, ge=0)
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    beta2: float = Field(default=0.95, ge=0, lt=1)
+    eps: float = Field(default=1e-8, gt=0, le=1e-7)
+    """AdamW epsilon; above 1e-7 is refused: one 172B run was lost to it (LLM-jp-3, NII report)."""
+    clip_norm: float = Field(default=1.0, gt=0)
+
+
+class TrainPage(Page):
+    """A stretch of next-token training."""
+
+    tokens: Count = Field(default=1_000_000, ge=0)
+    """Tokens seen in this stretch; 0 passes the model through (only with ``model.base``)."""
+    batch_tokens: Count = Field(default=4096, ge=16)
+    """Tokens of one optimiser step, whatever the hardware."""
+    sequence_tokens: Count = Field(default=256, ge=16)
+    micro_batch_sequences: int = Field(default=16, ge=1)
+    """Rows in memory at once: changes speed and memory, not the result beyond rounding."""
+    seed: int = 1
+    optim: OptimPage = OptimPage()
+    checkpoint_steps: int = Field(default=100, ge=1)
+
+
+class AnnealPage(TrainPage):
+    """A stretch that mixes dialogues into replayed crawl text, on top of the unflavoured base."""
+
+    dialogue_share: float = Field(default=0.5, gt=0, lt=1)
+    """Share of tokens that come from tuning dialogues."""

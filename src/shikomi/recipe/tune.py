@@ -1,0 +1,65 @@
+"""The tuning pages: where dialogues come from, supervised fine-tuning, preference tuning."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from shikomi.recipe.page import Count, Page
+from shikomi.recipe.train import OptimPage
+
+
+class SourcePage(Page):
+    """Files of dialogues or preferences written elsewhere."""
+
+    path: str
+    """A file or glob; relative paths start at the recipe's folder."""
+    form: Literal["messages", "sharegpt", "alpaca", "prompt-completion", "utterances", "squad", "preference"]
+    licence: str
+    """Name of its licence, for example ``CC-BY-SA-4.0``; decides what the result may be used for."""
+    limit: Count = Field(default=0, ge=0)
+    """Take at most this many rows, in file order; 0: all."""
+
+
+class DialoguesPage(Page):
+    """Dialogues, preferences and questions: generated from the sample's facts, or read from ``sources``."""
+
+    sources: list[SourcePage] = []
+    seed: int = 11
+    forms_per_field: int = Field(default=24, ge=2)
+    """Question wordings a field that tuning dialogues use (sample only)."""
+    dialogues_per_fact: int = Field(default=12, ge=1)
+    """Question-answer dialogues made of each fact of a tuned company (sample only)."""
+    test_share: float = Field(default=0.1, gt=0, lt=1)
+    """Share of outside rows held out for evaluation, split by prompt (``sources`` only)."""
+
+
+class SftPage(Page):
+    """Supervised fine-tuning on dialogues: loss on assistant turns only."""
+
+    tokens: Count = Field(default=100_000, ge=0)
+    """Tokens seen (prompts included)."""
+    batch_tokens: Count = Field(default=4096, ge=16)
+    sequence_tokens: Count = Field(default=256, ge=16)
+    micro_batch_sequences: int = Field(default=16, ge=1)
+    seed: int = 2
+    replay_share: float = Field(default=0.2, ge=0, lt=1)
+    """Share of tokens that are replayed crawl text, against forgetting."""
+    optim: OptimPage = OptimPage(rate=0.0003, muon_rate=0.001)
+    checkpoint_steps: int = Field(default=50, ge=1)
+
+
+class DpoPage(Page):
+    """Direct preference optimisation (Rafailov et al. 2023), sigmoid loss, reference = the SFT model."""
+
+    pairs: Count = Field(default=1000, ge=0)
+    """Preference pairs seen."""
+    batch_pairs: Count = Field(default=32, ge=1)
+    micro_batch_pairs: int = Field(default=32, ge=1)
+    beta: float = Field(default=0.1, gt=0)
+    chosen_nll: float = Field(default=0.0, ge=0)
+    """Weight of the chosen answer's negative log-likelihood per token: holds facts in place."""
+    seed: int = 3
+    optim: OptimPage = OptimPage(kind="adamw", rate=0.0001)
+    checkpoint_steps: int = Field(default=20, ge=1)
