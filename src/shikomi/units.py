@@ -106,9 +106,7 @@ def format_seconds(value: float) -> str:
 
 def width(text: str) -> int:
     """Columns that text takes in a terminal: wide and full-width East Asian characters take two (UAX #11)."""
-    return sum(
-        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text
-    )
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
 def pad(text: str, columns: int, *, right: bool = False) -> str:
