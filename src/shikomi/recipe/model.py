@@ -6,13 +6,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from shikomi.recipe.page import Count, Page
+from shikomi.recipe.page import WHERE_ONLY, Count, Page
 
 
 class ModelPage(Page):
     """A dense decoder in Qwen3 or Llama layout; with ``base`` the shape is the folder's."""
 
-    base: str = ""
+    base: str = Field(default="", json_schema_extra=WHERE_ONLY)
     """A Hugging Face folder (Llama or Qwen3 layout) to start from; empty: from scratch."""
     layout: Literal["qwen3", "llama"] = "qwen3"
     hidden_size: Count = Field(default=192, ge=16)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
@@ -19,3 +19,27 @@ class Page(BaseModel):
     """One part of a recipe: unknown keys are errors, values keep their type, nothing changes after loading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that decide what is built, as plain values: those marked ``WHERE_ONLY`` are left out."""
+        fields = {}
+        for name, info in type(self).model_fields.items():
+            extra = info.json_schema_extra
+            if not (isinstance(extra, dict) and extra.get("where_only")):
+                fields[name] = _plain(getattr(self, name))
+        return fields
+
+
+WHERE_ONLY: Any = {"where_only": True}
+"""Mark of a field that says where or how work is done (paths, sizes in memory) and never changes what is built:
+``Field(json_schema_extra=WHERE_ONLY)``. Outside files count by their content, as inputs of a step."""
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Page):
+        return value.identity()
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value

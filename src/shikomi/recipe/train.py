@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from shikomi.recipe.page import Count, Page
+from shikomi.recipe.page import WHERE_ONLY, Count, Page
 
 
 class OptimPage(Page):
@@ -38,11 +38,11 @@ class TrainPage(Page):
     batch_tokens: Count = Field(default=4096, ge=16)
     """Tokens of one optimiser step, whatever the hardware."""
     sequence_tokens: Count = Field(default=256, ge=16)
-    micro_batch_sequences: int = Field(default=16, ge=1)
+    micro_batch_sequences: int = Field(default=16, ge=1, json_schema_extra=WHERE_ONLY)
     """Rows in memory at once: changes speed and memory, not the result beyond rounding."""
     seed: int = 1
     optim: OptimPage = OptimPage()
-    checkpoint_steps: int = Field(default=100, ge=1)
+    checkpoint_steps: int = Field(default=100, ge=1, json_schema_extra=WHERE_ONLY)
 
 
 class AnnealPage(TrainPage):

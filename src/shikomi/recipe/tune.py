@@ -6,14 +6,14 @@ from typing import Literal
 
 from pydantic import Field
 
-from shikomi.recipe.page import Count, Page
+from shikomi.recipe.page import WHERE_ONLY, Count, Page
 from shikomi.recipe.train import OptimPage
 
 
 class SourcePage(Page):
     """Files of dialogues or preferences written elsewhere."""
 
-    path: str
+    path: str = Field(json_schema_extra=WHERE_ONLY)
     """A file or glob; relative paths start at the recipe's folder."""
     form: Literal["messages", "sharegpt", "alpaca", "prompt-completion", "utterances", "squad", "preference"]
     licence: str
@@ -42,12 +42,12 @@ class SftPage(Page):
     """Tokens seen (prompts included)."""
     batch_tokens: Count = Field(default=4096, ge=16)
     sequence_tokens: Count = Field(default=256, ge=16)
-    micro_batch_sequences: int = Field(default=16, ge=1)
+    micro_batch_sequences: int = Field(default=16, ge=1, json_schema_extra=WHERE_ONLY)
     seed: int = 2
     replay_share: float = Field(default=0.2, ge=0, lt=1)
     """Share of tokens that are replayed crawl text, against forgetting."""
     optim: OptimPage = OptimPage(rate=0.0003, muon_rate=0.001)
-    checkpoint_steps: int = Field(default=50, ge=1)
+    checkpoint_steps: int = Field(default=50, ge=1, json_schema_extra=WHERE_ONLY)
 
 
 class DpoPage(Page):
@@ -56,10 +56,10 @@ class DpoPage(Page):
     pairs: Count = Field(default=1000, ge=0)
     """Preference pairs seen."""
     batch_pairs: Count = Field(default=32, ge=1)
-    micro_batch_pairs: int = Field(default=32, ge=1)
+    micro_batch_pairs: int = Field(default=32, ge=1, json_schema_extra=WHERE_ONLY)
     beta: float = Field(default=0.1, gt=0)
     chosen_nll: float = Field(default=0.0, ge=0)
     """Weight of the chosen answer's negative log-likelihood per token: holds facts in place."""
     seed: int = 3
     optim: OptimPage = OptimPage(kind="adamw", rate=0.0001)
-    checkpoint_steps: int = Field(default=20, ge=1)
+    checkpoint_steps: int = Field(default=20, ge=1, json_schema_extra=WHERE_ONLY)

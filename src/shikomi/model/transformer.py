@@ -1,0 +1,219 @@
+"""The decoder, with Hugging Face's parameter names, so that export renames nothing.
+
+Shape letters: B rows, T positions, S key positions, D hidden, H query heads, K key-value heads, E head dim,
+F feed-forward, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from shikomi.model.config import ModelConfig
+
+
+class RMSNorm(nn.Module):
+    """x / rms(x) · weight over the last dimension (Zhang & Sennrich 2019)."""
+
+    def __init__(self, size: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise the last dimension; the shape stays."""
+        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+
+
+def rotary_table(config: ModelConfig, tokens: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of rotary embedding (Su et al. 2021), each [T, E], halves repeated as Hugging Face does."""
+    exponent = torch.arange(0, config.head_dim, 2, dtype=torch.float32, device=device) / config.head_dim
+    angles = torch.outer(torch.arange(tokens, dtype=torch.float32, device=device), 1.0 / (config.rope_theta**exponent))
+    doubled = torch.cat((angles, angles), dim=-1)
+    return doubled.cos(), doubled.sin()
+
+
+def rotate(x_BHTE: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn each pair (i, i + E/2) by its position's angle; cos and sin broadcast as [T, E] or [B, 1, T, E]."""
+    first, second = x_BHTE.chunk(2, dim=-1)
+    return x_BHTE * cos + torch.cat((-second, first), dim=-1) * sin
+
+
+class KeyValueCache:
+    """Keys and values of earlier positions: per layer two tensors [B, K, S, E], written in place.
+
+    Row b's next token goes to slot ``lengths_B[b]``: rows of different length share a batch without padding in front.
+    """
+
+    def __init__(self, config: ModelConfig, rows: int, slots: int, device: torch.device, dtype: torch.dtype) -> None:
+        shape = (rows, config.kv_heads, slots, config.head_dim)
+        self.keys = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.layers)]
+        self.values = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.layers)]
+        self.lengths_B = torch.zeros(rows, dtype=torch.long, device=device)
+
+    def write(self, layer: int, positions_BT: Tensor, key_BKTE: Tensor, value_BKTE: Tensor) -> tuple[Tensor, Tensor]:
+        """Store new keys and values at their positions and return all of the layer's."""
+        rows = torch.arange(positions_BT.shape[0], device=positions_BT.device)[:, None]
+        self.keys[layer][rows, :, positions_BT] = key_BKTE.transpose(1, 2)
+        self.values[layer][rows, :, positions_BT] = value_BKTE.transpose(1, 2)
+        return self.keys[layer], self.values[layer]
+
+    def keep(self, rows: Tensor) -> None:
+        """Keep only some rows, in the order given."""
+        self.keys = [key[rows] for key in self.keys]
+        self.values = [value[rows] for value in self.values]
+        self.lengths_B = self.lengths_B[rows]
+
+
+class Attention(nn.Module):
+    """Causal grouped-query attention with rotary positions and, in the Qwen3 layout, normalised queries and keys."""
+
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.heads, self.kv_heads, self.head_dim = config.heads, config.kv_heads, config.head_dim
+        self.q_proj = nn.Linear(config.hidden_size, config.heads * config.head_dim, bias=False)
+        self.k_proj = nn.Linear(config.hidden_size, config.kv_heads * config.head_dim, bias=False)
+        self.v_proj = nn.Linear(config.hidden_size, config.kv_heads * config.head_dim, bias=False)
+        self.o_proj = nn.Linear(config.heads * config.head_dim, config.hidden_size, bias=False)
+        if config.qk_norm:
+            self.q_norm = RMSNorm(config.head_dim, config.rms_eps)
+            self.k_norm = RMSNorm(config.head_dim, config.rms_eps)
+        self.qk_norm = config.qk_norm
+
+    def forward(
+        self,
+        x_BTD: Tensor,
+        rotary: tuple[Tensor, Tensor],
+        mask: Tensor | None,
+        cache: KeyValueCache | None = None,
+        positions_BT: Tensor | None = None,
+    ) -> Tensor:
+        """Attend; ``mask`` is True where a key may be seen, [B, 1, T, S]; None means plain causal."""
+        B, T, _ = x_BTD.shape
+        query = self.q_proj(x_BTD).view(B, T, self.heads, self.head_dim)
+        key = self.k_proj(x_BTD).view(B, T, self.kv_heads, self.head_dim)
+        value_BKTE = self.v_proj(x_BTD).view(B, T, self.kv_heads, self.head_dim).transpose(1, 2)
+        if self.qk_norm:
+            query, key = self.q_norm(query), self.k_norm(key)
+        query_BHTE = rotate(query.transpose(1, 2), *rotary)
+        key_BKTE = rotate(key.transpose(1, 2), *rotary)
+        if cache is not None and positions_BT is not None:
+            key_BKTE, value_BKTE = cache.write(self.layer, positions_BT, key_BKTE, value_BKTE)
+        if self.heads != self.kv_heads:
+            group = self.heads // self.kv_heads
+            key_BKTE = key_BKTE.repeat_interleave(group, dim=1)
+            value_BKTE = value_BKTE.repeat_interleave(group, dim=1)
+        out_BHTE = F.scaled_dot_product_attention(
+            query_BHTE, key_BKTE.to(query_BHTE.dtype), value_BKTE.to(query_BHTE.dtype),
+            attn_mask=mask, is_causal=mask is None,
+        )  # fmt: skip
+        return self.o_proj(out_BHTE.transpose(1, 2).reshape(B, T, self.heads * self.head_dim))
+
+
+class FeedForward(nn.Module):
+    """SwiGLU: down(silu(gate x) · up x) (Shazeer 2020)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        """[B, T, D] to [B, T, D] through width F."""
+        return self.down_proj(F.silu(self.gate_proj(x_BTD)) * self.up_proj(x_BTD))
+
+
+class Layer(nn.Module):
+    """Pre-norm residual block: attention, then feed-forward."""
+
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__()
+        self.input_layernorm = RMSNorm(config.hidden_size, config.rms_eps)
+        self.self_attn = Attention(config, layer)
+        self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_eps)
+        self.mlp = FeedForward(config)
+
+    def forward(self, x_BTD: Tensor, *attention: object) -> Tensor:
+        """[B, T, D] to [B, T, D]; what follows x goes to the attention as it is."""
+        x_BTD = x_BTD + self.self_attn(self.input_layernorm(x_BTD), *attention)
+        return x_BTD + self.mlp(self.post_attention_layernorm(x_BTD))
+
+
+class Body(nn.Module):
+    """Embedding, layers and last norm (Hugging Face's ``model.`` prefix)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.layers = nn.ModuleList(Layer(config, index) for index in range(config.layers))
+        self.norm = RMSNorm(config.hidden_size, config.rms_eps)
+
+
+class Transformer(nn.Module):
+    """A dense decoder. Calling it gives hidden states; ``head`` turns chosen ones into logits."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.model = Body(config)
+        if not config.tie_embeddings:
+            self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self._rotary: tuple[Tensor, Tensor] | None = None
+
+    @property
+    def head_weight(self) -> Tensor:
+        """The output matrix [V, D]: the embedding when tied."""
+        return self.model.embed_tokens.weight if self.config.tie_embeddings else self.lm_head.weight
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """Hidden states [..., D] to logits [..., V]."""
+        return F.linear(hidden, self.head_weight)
+
+    def forward(
+        self,
+        tokens_BT: Tensor,
+        mask: Tensor | None = None,
+        cache: KeyValueCache | None = None,
+        positions_BT: Tensor | None = None,
+    ) -> Tensor:
+        """Hidden states [B, T, D] after the last norm.
+
+        Args:
+            tokens_BT: token ids.
+            mask: True where a key may be seen, [B, 1, T, S]; None: plain causal over T.
+            cache: earlier keys and values; needs ``positions_BT``.
+            positions_BT: each token's position; None: 0 … T-1.
+        """
+        cos, sin = self._table(tokens_BT.device)
+        if positions_BT is None:
+            rotary = (cos[: tokens_BT.shape[1]], sin[: tokens_BT.shape[1]])
+        else:
+            rotary = (cos[positions_BT][:, None], sin[positions_BT][:, None])
+        x_BTD = self.model.embed_tokens(tokens_BT)
+        for layer in self.model.layers:
+            x_BTD = layer(x_BTD, rotary, mask, cache, positions_BT)
+        return self.model.norm(x_BTD)
+
+    def _table(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        if self._rotary is None or self._rotary[0].device != device:
+            self._rotary = rotary_table(self.config, self.config.max_tokens, device)
+        return self._rotary
+
+
+def initialise(model: Transformer, seed: int) -> None:
+    """Draw all weights from N(0, init_std²) in name order; projections back into the residual stream are drawn
+    with init_std / sqrt(2 · layers) (GPT-2). One seed gives one set of weights on any machine."""
+    generator = torch.Generator().manual_seed(seed)
+    config = model.config
+    with torch.no_grad():
+        for name, parameter in sorted(model.named_parameters()):
+            if parameter.ndim < 2:
+                parameter.fill_(1.0)
+                continue
+            std = config.init_std
+            if name.endswith(("o_proj.weight", "down_proj.weight")):
+                std /= (2 * config.layers) ** 0.5
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * std)

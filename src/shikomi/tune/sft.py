@@ -1,0 +1,32 @@
+"""Supervised fine-tuning: next-token loss on assistant turns, with crawl replay against forgetting."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from shikomi.data.tokens import TokenShards
+from shikomi.log import Progress, silent
+from shikomi.model import weights
+from shikomi.recipe.tune import SftPage
+from shikomi.tokenizer.codec import Codec
+from shikomi.train.batches import CrawlRows, MixedRows, Rows
+from shikomi.train.stretch import check_lengths, dialogue_rows, finish, run_rows
+
+
+def sft(
+    page: SftPage, before: Path, tokens: Path, dialogues: Path, tokenizer: Path, out: Path, *,
+    progress: Progress = silent,
+) -> dict[str, Any]:  # fmt: skip
+    """Tune the model in ``before`` on dialogues; only assistant turns and their end token are learned from."""
+    codec = Codec(tokenizer)
+    model, _ = weights.load(before)
+    check_lengths(page.sequence_tokens, model, "sft")
+    talk = dialogue_rows(dialogues, codec, page.sequence_tokens, page.seed, answers_only=True)
+    rows: Rows = talk
+    if page.replay_share:
+        crawl = CrawlRows(TokenShards(tokens, "train"), page.sequence_tokens, codec.eos_id, page.seed)
+        rows = MixedRows(talk, crawl, page.replay_share)
+    facts = run_rows(model, rows, page, out, progress)
+    facts |= {"dialogues": len(talk.dialogues), "dialogues_too_long": talk.too_long}
+    return finish(model, tokenizer, out, facts, before, page.replay_share, 1 - page.replay_share)
