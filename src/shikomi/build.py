@@ -1,0 +1,265 @@
+"""The whole build on one page: every stage from crawl to release, in the order in which data flows.
+
+Each stage takes folders and its page of the recipe and gives one folder; nothing else passes between stages. Work
+rooms are imported when their stage runs, so that planning a build loads none of them.
+"""
+
+from __future__ import annotations
+
+import glob
+from pathlib import Path
+from typing import Any
+
+from shikomi.errors import RecipeError
+from shikomi.flow.step import Context, Source, Step
+from shikomi.io import read_json
+from shikomi.recipe.schema import Recipe
+
+Inputs = dict[str, Path]
+
+
+def steps(recipe: Recipe, folder: Path) -> list[Step]:
+    """Every stage of a recipe whose relative paths start at ``folder``.
+
+    ``crawl → corpus → tokenizer → tokens → pretrain → release_base`` never see a dialogue: their ids stay when
+    dialogues change. ``dialogues → anneal → sft → dpo → evaluate → release`` stand on them.
+
+    Raises:
+        RecipeError: a path or glob of the recipe finds nothing.
+    """
+    base = _folder(recipe.model.base, folder, "model.base") if recipe.model.base else None
+    crawl = _crawl(recipe, folder)
+    corpus = _corpus(recipe, folder, crawl)
+    tokenizer = _tokenizer(recipe, corpus, base)
+    tokens = _tokens(recipe, corpus, tokenizer)
+    pretrain = _pretrain(recipe, tokens, tokenizer, base)
+    release_base = _release(recipe, "release_base", pretrain, {"corpus": corpus, "tokens": tokens})
+    dialogues = _dialogues(recipe, folder, crawl)
+    stood_on = {"tokens": tokens, "dialogues": dialogues, "tokenizer": tokenizer}
+    anneal = _anneal(recipe, {"before": pretrain, **stood_on})
+    sft = _sft(recipe, {"before": anneal, **stood_on})
+    dpo = _dpo(recipe, {"before": sft, "dialogues": dialogues, "tokenizer": tokenizer})
+    models = {"base": pretrain, "anneal": anneal, "sft": sft, "dpo": dpo}
+    evaluate = _evaluate(recipe, models, dialogues, tokens)
+    told = {"corpus": corpus, "tokens": tokens, "dialogues": dialogues, "evaluate": evaluate}
+    release = _release(recipe, "release", dpo, told)
+    crawled = [crawl] if isinstance(crawl, Step) else []
+    return [
+        *crawled, corpus, tokenizer, tokens, pretrain, release_base,
+        dialogues, anneal, sft, dpo, evaluate, release,
+    ]  # fmt: skip
+
+
+def _crawl(recipe: Recipe, folder: Path) -> Step | Source:
+    """The pages: files the recipe names, or the synthetic web."""
+    if recipe.corpus.warc:
+        return Source("crawl", _files(recipe.corpus.warc, folder, "corpus.warc"))
+    page = recipe.sample
+
+    def run(inputs: Inputs, out: Path, context: Context) -> dict[str, Any]:
+        from shikomi.sample.crawl import write_crawl
+
+        return write_crawl(page, out, progress=context.progress)
+
+    return Step("crawl", 1, page.identity(), {}, run)
+
+
+def _corpus(recipe: Recipe, folder: Path, crawl: Step | Source) -> Step:
+    """Kept Japanese documents, and a verdict for every page read."""
+    page = recipe.corpus
+    inputs: dict[str, Step | Source] = {"crawl": crawl}
+    table = _files([page.licence_table], folder, "corpus.licence_table")[0] if page.licence_table else None
+    if table:
+        inputs["licences"] = Source("licences", [table])
+
+    def run(inputs: Inputs, out: Path, context: Context) -> dict[str, Any]:
+        from shikomi.corpus.pipeline import build_corpus
+
+        warcs = crawl.paths if isinstance(crawl, Source) else sorted(inputs["crawl"].glob("warc/*.warc.gz"))
+        return build_corpus(
+            page, warcs, out, licences=table, workers=context.workers, progress=context.progress
+        )
+
+    return Step("corpus", 1, page.identity(), inputs, run)
+
+
+def _tokenizer(recipe: Recipe, corpus: Step, base: Path | None) -> Step:
+    """A byte-level BPE learned on the corpus, or the open base's own."""
+    page = recipe.tokenizer
+    if base is not None:
+        source = Source("base", [base / "tokenizer.json", base / "tokenizer_config.json"])
+
+        def adopt_run(inputs: Inputs, out: Path, context: Context) -> dict[str, Any]:
+            from shikomi.tokenizer.learn import adopt
+
+            return adopt(base, out)
+
+        return Step("tokenizer", 1, None, {"base": source}, adopt_run)
+
+    def run(inputs: Inputs, out: Path, context: Context) -> dict[str, Any]:
+        from shikomi.tokenizer.learn import learn
+
+        return learn(page, inputs["corpus"], out, progress=context.progress)
+
+    return Step("tokenizer", 1, page.identity(), {"corpus": corpus}, run)
+
+
+def _tokens(recipe: Recipe, corpus: Step, tokenizer: Step) -> Step:
+    """Memory-mapped token shards, with a held-out part that no training sees."""
+    page = recipe.tokenizer
+
+    def run(inputs: Inputs, out: Path, context: Context) -> dict[str, Any]:
+        from shikomi.tokenizer.encode import encode_corpus
+
+        return encode_corpus(
+            page, inputs["corpus"], inputs["tokenizer"], out, workers=context.workers, progress=context.progress
+        )
+
+    return Step("tokens", 1, page.identity(), {"corpus": corpus, "tokenizer": tokenizer}, run)
+
+
+def _pretrain(recipe: Recipe, tokens: Step, tokenizer: Step, base: Path | None) -> Step:
+    """The unflavoured base: crawl text alone."""
+    inputs: dict[str, Step | Source] = {"tokens": tokens, "tokenizer": tokenizer}
+    if base is not None:
+        inputs["base"] = Source("base", [base / "config.json", *sorted(base.glob("*.safetensors"))])
+
+    def run(inputs: Inputs, out: Path, context: Context) -> dict[str, Any]:
+        from shikomi.train.stretch import pretrain
+
+        return pretrain(
+            recipe.pretrain, recipe.model, base, inputs["tokens"], inputs["tokenizer"], out, progress=context.progress
+        )
+
+    page = {"train": recipe.pretrain.identity(), "model": recipe.model.identity() if base is None else {}}
+    return Step("pretrain", 1, page, inputs, run)
+
+
+def _dialogues(recipe: Recipe, folder: Path, crawl: Step | Source) -> Step:
+    """Dialogues, preferences and questions: of the sample's facts, or from the files the recipe names."""
+    page = recipe.dialogues
+    if page.sources:
+        paths = [path for source in page.sources for path in _files([source.path], folder, "dialogues.sources.path")]
+
+        def read_run(inputs: Inputs, out: Path, context: Context) -> dict[str, Any]:
+            from shikomi.tune.sources import write_sources
+
+            return write_sources(page, folder, out, progress=context.progress)
+
+        return Step("dialogues", 1, page.identity(), {"files": Source("files", paths)}, read_run)
+
+    def run(inputs: Inputs, out: Path, context: Context) -> dict[str, Any]:
+        from shikomi.sample.dialogues import write_dialogues
+
+        return write_dialogues(recipe.sample, page, inputs["crawl"], out, progress=context.progress)
+
+    return Step("dialogues", 1, page.identity(), {"crawl": crawl}, run)
+
+
+def _anneal(recipe: Recipe, inputs: dict[str, Step]) -> Step:
+    """Dialogues enter here, while the crawl is still being read."""
+
+    def run(inputs: Inputs, out: Path, context: Context) -> dict[str, Any]:
+        from shikomi.train.stretch import anneal
+
+        return anneal(recipe.anneal, **inputs, out=out, progress=context.progress)
+
+    return Step("anneal", 1, recipe.anneal.identity(), inputs, run)
+
+
+def _sft(recipe: Recipe, inputs: dict[str, Step]) -> Step:
+    """Assistant turns only."""
+
+    def run(inputs: Inputs, out: Path, context: Context) -> dict[str, Any]:
+        from shikomi.tune.sft import sft
+
+        return sft(recipe.sft, **inputs, out=out, progress=context.progress)
+
+    return Step("sft", 1, recipe.sft.identity(), inputs, run)
+
+
+def _dpo(recipe: Recipe, inputs: dict[str, Step]) -> Step:
+    """Preferences, against the SFT model as the reference."""
+
+    def run(inputs: Inputs, out: Path, context: Context) -> dict[str, Any]:
+        from shikomi.tune.dpo import dpo
+
+        return dpo(recipe.dpo, **inputs, out=out, progress=context.progress)
+
+    return Step("dpo", 1, recipe.dpo.identity(), inputs, run)
+
+
+def _evaluate(recipe: Recipe, models: dict[str, Step], dialogues: Step, tokens: Step) -> Step:
+    """All four models asked the same questions."""
+
+    def run(inputs: Inputs, out: Path, context: Context) -> dict[str, Any]:
+        from shikomi.evaluate.run import evaluate
+        from shikomi.sample.gold import follows_gold_rule, normalise_answer
+
+        return evaluate(
+            recipe.evaluate,
+            {name: inputs[name] for name in models},
+            inputs["dialogues"],
+            inputs["tokens"],
+            out,
+            normalise=normalise_answer,
+            follows_rule=follows_gold_rule,
+            progress=context.progress,
+        )
+
+    return Step("evaluate", 1, recipe.evaluate.identity(), {**models, "dialogues": dialogues, "tokens": tokens}, run)
+
+
+def _release(recipe: Recipe, name: str, model: Step, told: dict[str, Step]) -> Step:
+    """A folder that transformers loads, with its card and checksums."""
+
+    def run(inputs: Inputs, out: Path, context: Context) -> dict[str, Any]:
+        from shikomi.release.bundle import bundle
+
+        provenance = {stage: _manifest(inputs[stage]) for stage in told} | {"model": _manifest(inputs["model"])}
+        provenance |= {"synthetic": not recipe.corpus.warc, "unflavoured": name == "release_base"}
+        if "evaluate" in told:
+            provenance["scores"] = read_json(inputs["evaluate"] / "scores.json")
+        return bundle(recipe.release, inputs["model"], out, provenance=provenance, progress=context.progress)
+
+    page = {"release": recipe.release.identity(), "recipe": recipe.name}
+    return Step(name, 1, page, {"model": model, **told}, run)
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    """What a manifest says of its stage, without times and machine: those may not enter a released folder."""
+    manifest = read_json(folder / "manifest.json")
+    facts = {name: value for name, value in manifest.get("facts", {}).items() if name != "tokens_per_second"}
+    return {"id": manifest["id"], "facts": facts}
+
+
+def _files(patterns: list[str], folder: Path, key: str) -> list[Path]:
+    """The files that paths and globs name, each pattern's in sorted order.
+
+    Raises:
+        RecipeError: a pattern that finds nothing, or a folder.
+    """
+    found: list[Path] = []
+    for pattern in patterns:
+        matches = sorted(glob.glob(str(folder / Path(pattern).expanduser())))
+        exact = folder / Path(pattern).expanduser()
+        if not matches and exact.exists():
+            matches = [str(exact)]
+        if not matches:
+            raise RecipeError(
+                f'"{pattern}" finds no file',
+                where=key,
+                hint=f"relative paths start at {folder}; set another one with --set {key}=PATH",
+            )
+        for match in matches:
+            if Path(match).is_dir():
+                raise RecipeError(f'"{match}" is a folder, not a file', where=key, hint="name files, for example DIR/*")
+            found.append(Path(match))
+    return found
+
+
+def _folder(path: str, folder: Path, key: str) -> Path:
+    found = folder / Path(path).expanduser()
+    if not found.is_dir():
+        raise RecipeError(f'"{path}" is not a folder', where=key, hint=f"relative paths start at {folder}")
+    return found
