@@ -2,9 +2,94 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
-from shikomi.recipe.page import Page
+from shikomi.recipe.page import Count, Page
+
+PRESETS: dict[str, dict[str, float]] = {
+    # Swallow corpus v1 (Okazaki et al., 2024, arXiv:2404.17733, section 3.2 and table 2), as published with its code.
+    "swallow-v1": {
+        "min_letters": 400,
+        "min_japanese_letters": 400,
+        "min_hiragana_fraction": 0.2,
+        "max_katakana_fraction": 0.5,
+        "min_japanese_fraction": 0.5,
+        "min_mean_sentence_length": 20,
+        "max_mean_sentence_length": 90,
+        "max_max_sentence_length": 200,
+        "max_ellipsis_fraction": 0.2,
+        "max_duplicate_paragraph_fraction": 0.30,
+        "max_duplicate_paragraph_characters_fraction": 0.20,
+        "max_duplicate_sentence_fraction": 0.30,
+        "max_duplicate_sentence_characters_fraction": 0.20,
+        "max_top_2gram_fraction": 0.20,
+        "max_top_3gram_fraction": 0.18,
+        "max_top_4gram_fraction": 0.16,
+        "max_duplicate_5gram_fraction": 0.15,
+        "max_duplicate_6gram_fraction": 0.14,
+        "max_duplicate_7gram_fraction": 0.13,
+        "max_duplicate_8gram_fraction": 0.12,
+        "max_duplicate_9gram_fraction": 0.11,
+        "max_duplicate_10gram_fraction": 0.10,
+    },
+    # Ours: only what is no text at all is dropped; for small collections of known origin.
+    "lenient": {
+        "min_letters": 100,
+        "min_japanese_letters": 80,
+        "min_hiragana_fraction": 0.1,
+        "min_japanese_fraction": 0.3,
+        "max_ellipsis_fraction": 0.5,
+        "max_duplicate_paragraph_fraction": 0.5,
+        "max_duplicate_sentence_fraction": 0.5,
+        "max_top_2gram_fraction": 0.3,
+    },
+}
+"""Thresholds by preset. ``min_X``: dropped if measure X is below; ``max_X``: dropped if it is above."""
+
+
+class RulesPage(Page):
+    """Thresholds that replace the preset's, one by one; the measures are those of ``data/document.py``.
+
+    Lengths and letters are characters, fractions run from 0 to 1. ``-1`` takes a rule of the preset away.
+    """
+
+    min_letters: float | None = None
+    min_japanese_letters: float | None = None
+    min_hiragana_fraction: float | None = None
+    max_katakana_fraction: float | None = None
+    min_japanese_fraction: float | None = None
+    min_mean_sentence_length: float | None = None
+    max_mean_sentence_length: float | None = None
+    max_max_sentence_length: float | None = None
+    max_ellipsis_fraction: float | None = None
+    max_duplicate_paragraph_fraction: float | None = None
+    max_duplicate_paragraph_characters_fraction: float | None = None
+    max_duplicate_sentence_fraction: float | None = None
+    max_duplicate_sentence_characters_fraction: float | None = None
+    max_top_2gram_fraction: float | None = None
+    max_top_3gram_fraction: float | None = None
+    max_top_4gram_fraction: float | None = None
+    max_duplicate_5gram_fraction: float | None = None
+    max_duplicate_6gram_fraction: float | None = None
+    max_duplicate_7gram_fraction: float | None = None
+    max_duplicate_8gram_fraction: float | None = None
+    max_duplicate_9gram_fraction: float | None = None
+    max_duplicate_10gram_fraction: float | None = None
+
+
+class CopiesPage(Page):
+    """How copies are found: exact ones by hash, near ones by MinHash over character 5-grams."""
+
+    exact: bool = True
+    near: bool = True
+    bands: int = Field(default=40, ge=1, le=256)
+    """Bands of the signature; documents that agree in one whole band are compared."""
+    rows: int = Field(default=20, ge=1, le=64)
+    """Rows of a band. 40 x 20 finds a pair of Jaccard 0.9 with probability 0.994 (1 - (1 - 0.9^20)^40)."""
+    jaccard: float = Field(default=0.85, gt=0.0, le=1.0)
+    """A later document is dropped as a near copy if its estimated Jaccard to a kept one reaches this."""
 
 
 class CorpusPage(Page):
@@ -16,4 +101,25 @@ class CorpusPage(Page):
     """Licence of every page, where the licence table does not say otherwise."""
     licence_table: str = ""
     """A TSV file with columns ``url`` and ``licence``."""
-    preset: str = Field(default="swallow-v1")
+    preset: Literal["swallow-v1", "lenient"] = "swallow-v1"
+    """Which thresholds the rules start from."""
+    rules: RulesPage = RulesPage()
+    """Single thresholds that replace the preset's."""
+    trim_lines: bool = True
+    """Take off lines that are not running text: cookie notices, menus, share buttons, copyright."""
+    normalise_punctuation: bool = True
+    """Write ``，．`` as ``、。`` where the text itself prefers them (majority rule of Swallow)."""
+    cut_footer: bool = True
+    """Cut the text at the first footer line among its last ten."""
+    copies: CopiesPage = CopiesPage()
+    max_page_bytes: Count = Field(default=2_000_000, ge=1_000)
+    """Pages with more bytes than this (after decompression) are dropped."""
+    max_damaged_share: float = Field(default=0.5, ge=0.0, le=1.0)
+    """The build stops if more than this share of the records (and more than ten of them) are damaged."""
+
+    def thresholds(self) -> dict[str, float]:
+        """The thresholds in force: the preset's, with those of ``rules`` in their place; in the order of checking."""
+        changed = {name: value for name, value in self.rules.model_dump().items() if value is not None}
+        merged = {**PRESETS[self.preset], **changed}
+        order = [name for name in RulesPage.model_fields if name in merged]
+        return {name: merged[name] for name in order if merged[name] >= 0}
