@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from shikomi.model.config import ModelConfig
+from shikomi.model.kernels import gated, rms_norm, rotate
 
 
 class RMSNorm(nn.Module):
@@ -23,7 +24,7 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise the last dimension; the shape stays."""
-        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+        return rms_norm(x, self.weight, self.eps)
 
 
 def rotary_table(config: ModelConfig, tokens: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -32,12 +33,6 @@ def rotary_table(config: ModelConfig, tokens: int, device: torch.device) -> tupl
     angles = torch.outer(torch.arange(tokens, dtype=torch.float32, device=device), 1.0 / (config.rope_theta**exponent))
     doubled = torch.cat((angles, angles), dim=-1)
     return doubled.cos(), doubled.sin()
-
-
-def rotate(x_BHTE: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn each pair (i, i + E/2) by its position's angle; cos and sin broadcast as [T, E] or [B, 1, T, E]."""
-    first, second = x_BHTE.chunk(2, dim=-1)
-    return x_BHTE * cos + torch.cat((-second, first), dim=-1) * sin
 
 
 class KeyValueCache:
@@ -123,7 +118,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """[B, T, D] to [B, T, D] through width F."""
-        return self.down_proj(F.silu(self.gate_proj(x_BTD)) * self.up_proj(x_BTD))
+        return self.down_proj(gated(self.gate_proj(x_BTD), self.up_proj(x_BTD)))
 
 
 class Layer(nn.Module):
