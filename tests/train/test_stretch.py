@@ -1,0 +1,104 @@
+"""The stretches end to end on a small corpus: base, anneal, SFT, DPO; and an open base from outside."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from shikomi.data.dialogue import Dialogue, Message, Preference, write_rows
+from shikomi.errors import DataError, RecipeError
+from shikomi.io import read_json
+from shikomi.model import weights
+from shikomi.recipe.model import ModelPage
+from shikomi.recipe.tokenizer import TokenizerPage
+from shikomi.recipe.train import AnnealPage, TrainPage
+from shikomi.recipe.tune import DpoPage, SftPage
+from shikomi.tokenizer.encode import encode_texts
+from shikomi.tokenizer.learn import learn_texts
+from shikomi.train.stretch import anneal, pretrain
+from shikomi.tune.dpo import dpo
+from shikomi.tune.sft import sft
+
+SHAPE = ModelPage(hidden_size=32, layers=1, heads=2, kv_heads=1, head_dim=16, intermediate_size=48, max_tokens=64)
+SMALL = {"sequence_tokens": 64, "batch_tokens": 256, "checkpoint_steps": 3}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Tokenizer, tokens and dialogues made of a few sentences."""
+    folder = tmp_path_factory.mktemp("world")
+    towns = ["京都市", "札幌市", "福岡市", "仙台市", "金沢市"]
+    texts = [
+        f"第{n}号の記録です。架空の会社{n}番は{towns[n % 5]}にあり、{1950 + n}年に生まれました。" * 3 for n in range(60)
+    ]
+    page = TokenizerPage(vocab_size=340)
+    for name in ("tokenizer", "tokens", "dialogues"):
+        (folder / name).mkdir()
+    learn_texts(texts, page, folder / "tokenizer")
+    rows = [(f"d{n}", text) for n, text in enumerate(texts)]
+    encode_texts(page, rows, folder / "tokenizer", folder / "tokens")
+    ask = [Message("user", "会社3番はどこにありますか。")]
+    talk = [Dialogue(str(n), (*ask, Message("assistant", towns[n % 5] + "です。"))) for n in range(12)]
+    write_rows(folder / "dialogues" / "dialogues.jsonl", talk)
+    pairs = [Preference(str(n), tuple(ask), towns[n % 5] + "です。", towns[n % 5] + "だよ。") for n in range(6)]
+    write_rows(folder / "dialogues" / "preferences.jsonl", pairs)
+    return folder
+
+
+def test_four_stages_follow_one_another(world, tmp_path):
+    tokens, tokenizer, dialogues = world / "tokens", world / "tokenizer", world / "dialogues"
+    outs = {name: tmp_path / name for name in ("pretrain", "anneal", "sft", "dpo")}
+    for out in outs.values():
+        out.mkdir()
+    told = []
+    facts = pretrain(
+        TrainPage(tokens=3000, **SMALL), SHAPE, None, tokens, tokenizer, outs["pretrain"],
+        progress=lambda done, total, unit, note="": told.append((done, total, unit)),
+    )  # fmt: skip
+    assert facts["final_loss"] < facts["first_loss"]
+    assert told[-1] == (12, 12, "steps")
+    summary = read_json(outs["pretrain"] / "summary.json")
+    assert summary["instruction_tokens"] == 0
+    assert summary["crawl_tokens"] == 3072
+    anneal(AnnealPage(tokens=1024, **SMALL), outs["pretrain"], tokens, dialogues, tokenizer, outs["anneal"])
+    sft(SftPage(tokens=1024, **SMALL), outs["anneal"], tokens, dialogues, tokenizer, outs["sft"])
+    facts = dpo(DpoPage(pairs=12, batch_pairs=4), outs["sft"], dialogues, tokenizer, outs["dpo"])
+    assert facts["pairs_distinct"] == 6
+    summary = read_json(outs["dpo"] / "summary.json")
+    assert summary["crawl_tokens"] == 3072 + 512 + round(1024 * 0.2)
+    assert summary["instruction_tokens"] > 1024
+    before = {name: (outs[name] / "model.safetensors").read_bytes() for name in outs}
+    assert len(set(before.values())) == 4
+    rows = [json.loads(line) for line in (outs["dpo"] / "metrics.jsonl").read_text().splitlines()]
+    assert rows[0]["loss"] == pytest.approx(0.6931, abs=1e-3)
+    assert {"margin", "accuracy", "chosen_logp"} <= rows[0].keys()
+
+
+def test_an_open_base_is_taken_as_it_is_and_its_copy_is_exact(world, tmp_path):
+    first, second = tmp_path / "a", tmp_path / "b"
+    first.mkdir()
+    second.mkdir()
+    pretrain(TrainPage(tokens=512, **SMALL), SHAPE, None, world / "tokens", world / "tokenizer", first)
+    page = TrainPage(tokens=0, **SMALL)
+    facts = pretrain(page, SHAPE, first, world / "tokens", world / "tokenizer", second)
+    assert facts["steps"] == 0
+    assert (first / "model.safetensors").read_bytes() == (second / "model.safetensors").read_bytes()
+    loaded, config = weights.load(second)
+    assert config.hidden_size == 32
+    assert loaded.config.layout == "qwen3"
+
+
+def test_what_cannot_fit_is_said_first(world, tmp_path):
+    long = TrainPage(tokens=512, sequence_tokens=128, batch_tokens=256)
+    with pytest.raises(RecipeError, match="longer than the model's context"):
+        pretrain(long, SHAPE, None, world / "tokens", world / "tokenizer", tmp_path)
+    tiny = ModelPage(**{**SHAPE.model_dump(), "max_tokens": 16})
+    pretrain(
+        TrainPage(tokens=64, sequence_tokens=16, batch_tokens=64), tiny, None, world / "tokens", world / "tokenizer",
+        tmp_path,
+    )  # fmt: skip
+    out = tmp_path / "dpo"
+    out.mkdir()
+    with pytest.raises(DataError, match="none of 6 preference pairs fits into 16 tokens"):
+        dpo(DpoPage(pairs=4), tmp_path, world / "dialogues", world / "tokenizer", out)
