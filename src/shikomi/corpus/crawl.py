@@ -1,0 +1,266 @@
+"""Reads crawled pages out of WARC (and old ARC) files; what is damaged is said, never guessed.
+
+WARC goes through FastWARC, ARC through warcio. A record is handed on only once the reader has come past it without an
+error, so that a record whose checksum fails never becomes text; after damage, reading goes on at the next record that
+can be found.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import mmap
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from fastwarc.warc import ArchiveIterator, HeaderMap, WarcRecord, WarcRecordType
+
+from shikomi.errors import DataError
+
+DAMAGED = "damaged_record"
+TOO_LARGE = "too_large"
+
+_GZIP = b"\x1f\x8b"
+_MEMBER = b"\x1f\x8b\x08"
+_OTHER_COMPRESSION = {b"\x28\xb5\x2f\xfd": "zstd", b"\x5d\x2a\x4d\x18": "zstd", b"\x04\x22\x4d\x18": "lz4"}
+_SNIFF_BYTES = 1 << 20
+_HEADER_BYTES = 64 << 10
+"""Room for WARC and HTTP headers beside the largest page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One response record.
+
+    Attributes:
+        url: address; empty if the damage reaches into the record's header.
+        date: ISO 8601 time of the fetch, as the file says.
+        status: HTTP status, 0 if there is none.
+        content_type: HTTP content type as the server sent it, lower case.
+        payload: the page's bytes, transfer and content encoding undone; empty if there is a problem.
+        offset: where the record starts in the file (bytes, compressed where the file is).
+        problem: empty, ``damaged_record`` or ``too_large``.
+        detail: what is wrong, for people.
+    """
+
+    url: str
+    date: str
+    status: int
+    content_type: str
+    payload: bytes
+    offset: int
+    problem: str = ""
+    detail: str = ""
+
+
+def kind_of(path: Path) -> str:
+    """Say what an input is from its first bytes: ``warc``, ``arc``, ``empty`` or ``folder``.
+
+    Raises:
+        DataError: missing or unreadable, or neither a WARC nor an ARC file.
+    """
+    if path.is_dir():
+        return "folder"
+    try:
+        with open(path, "rb") as file:
+            head = file.read(_SNIFF_BYTES)
+    except OSError as error:
+        raise DataError(
+            f"cannot read WARC file: {error.strerror}", where=str(path), hint="check the path in corpus.warc"
+        ) from error
+    if not head:
+        return "empty"
+    if head[:4] in _OTHER_COMPRESSION:
+        return "warc"  # told apart from other compressed files only by the reader
+    text = head
+    if head[:2] == _GZIP:
+        # A damaged first record must not make the whole file "not a WARC": any member may show what it is.
+        text = _first_readable_member(head)
+    start = text.lstrip()[:20]
+    if start.startswith(b"filedesc:"):
+        return "arc"
+    if start.startswith(b"WARC/") or b"\nWARC/1." in text or (text is head and b"WARC-Type:" in head):
+        return "warc"
+    raise DataError(
+        "not a WARC file",
+        where=str(path),
+        hint="corpus.warc takes WARC files (*.warc, *.warc.gz), such as a crawler or Common Crawl writes",
+    )
+
+
+def read_records(path: Path, *, max_page_bytes: int, skipped: Counter[str]) -> Iterator[Record]:
+    """Yield the response records of a WARC or ARC file, in order; damaged ones as records with a ``problem``.
+
+    Args:
+        path: the file; an empty one has no records.
+        max_page_bytes: larger pages (after decompression) are yielded without payload, as ``too_large``.
+        skipped: counts, by type, the records that are no responses (requests, metadata, revisits …).
+
+    Raises:
+        DataError: neither a WARC nor an ARC file.
+    """
+    kind = kind_of(path)
+    if kind == "warc":
+        return _read_warc(path, max_page_bytes, skipped)
+    return _read_arc(path, max_page_bytes, skipped) if kind == "arc" else iter(())
+
+
+def _first_readable_member(data: bytes) -> bytes:
+    position = 0
+    while position >= 0:
+        try:
+            found = zlib.decompressobj(31).decompress(data[position:], 4096)
+            if found.strip():
+                return found
+        except zlib.error:
+            pass
+        position = data.find(_MEMBER, position + 1)
+    return b""
+
+
+def _read_warc(path: Path, max_page_bytes: int, skipped: Counter[str]) -> Iterator[Record]:
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        compressed = data[:2] == _GZIP
+        start, found_since_damage = 0, True
+        while start >= 0:
+            held: Record | None = None
+            reading = ("", "", start)
+            file.seek(start)
+            try:
+                for record in ArchiveIterator(file, parse_http=False, strict_mode=False):  # type: ignore[arg-type]
+                    if held:
+                        yield held
+                        held = None
+                    found_since_damage = True
+                    start = record.stream_pos
+                    reading = ("", "", start)
+                    if record.record_type != WarcRecordType.response:
+                        skipped[str(record.record_type)] += 1
+                        continue
+                    headers = record.headers
+                    reading = (headers.get("WARC-Target-URI") or "", headers.get("WARC-Date") or "", start)
+                    held = _take(record, *reading, max_page_bytes)
+                    if not compressed:
+                        start += record.content_length
+                if held:
+                    yield held
+                return
+            except OSError as error:
+                if held and (not compressed or _intact(data, held.offset)):
+                    yield held
+                    reading = ("", "", start)
+                if found_since_damage:  # one stretch of damage is one damaged record, however many starts it offers
+                    yield _damaged(*reading, error)
+                    found_since_damage = False
+            start = _next_start(data, start)
+
+
+def _take(record: WarcRecord, url: str, date: str, offset: int, max_page_bytes: int) -> Record:
+    """Read one record's block; its length tells a cut, its digest (where doubtful) a wrong length.
+
+    Raises:
+        OSError: the compressed data is damaged.
+    """
+    expected = record.content_length
+    if expected > max_page_bytes + _HEADER_BYTES:
+        return Record(url, date, 0, "", b"", offset, TOO_LARGE, f"record of {expected} bytes")
+    block = record.reader.read()
+    if len(block) != expected:
+        return _damaged(url, date, offset, f"{len(block)} of {expected} bytes are there")
+    if b"\r\n\r\nWARC/1." in block and not _digest_agrees(block, record.headers.get("WARC-Block-Digest") or ""):
+        return _damaged(url, date, offset, "the record runs on into the next one")
+    http, payload = _decode_http(block, max_page_bytes + 1)
+    if http is None:  # no HTTP in it: a name look-up, for example
+        return Record(url, date, 0, (record.headers.get("Content-Type") or "").lower(), block, offset)
+    status, content_type = http.status_code or 0, (http.get("Content-Type") or "").lower()
+    if len(payload) > max_page_bytes:
+        return Record(url, date, status, content_type, b"", offset, TOO_LARGE, f"page above {max_page_bytes} bytes")
+    return Record(url, date, status, content_type, payload, offset)
+
+
+def _decode_http(block: bytes, limit: int) -> tuple[HeaderMap | None, bytes]:
+    """Split a block into HTTP headers and at most ``limit`` bytes of the body, its encodings undone where it has them.
+
+    Crawlers write bodies already decoded and leave the server's header in place; then the body is taken as it is.
+    """
+    for decode in ("all", "content", "none"):
+        record = WarcRecord()
+        record.set_bytes_content(block)
+        record.is_http = True
+        try:
+            record.parse_http(auto_decode=decode, strict_mode=False)
+            return record.http_headers, record.reader.read(limit)
+        except OSError:
+            continue
+    return None, b""
+
+
+def _damaged(url: str, date: str, offset: int, detail: object) -> Record:
+    return Record(url, date, 0, "", b"", offset, DAMAGED, str(detail))
+
+
+def _digest_agrees(block: bytes, digest: str) -> bool:
+    name, _, value = digest.partition(":")
+    return name.lower() == "sha1" and base64.b32encode(hashlib.sha1(block).digest()).decode() == value.upper()
+
+
+def _intact(data: mmap.mmap, offset: int) -> bool:
+    """Whether the gzip member at ``offset`` is whole and its checksum right."""
+    inflate = zlib.decompressobj(31)
+    while not inflate.eof:
+        chunk = data[offset : offset + (1 << 16)]
+        if not chunk:
+            return False
+        try:
+            inflate.decompress(chunk)
+        except zlib.error:
+            return False
+        offset += len(chunk)
+    return True
+
+
+def _next_start(data: mmap.mmap, position: int) -> int:
+    """Where the next record can begin after ``position``, or -1."""
+    if data[:2] == _GZIP:
+        return data.find(_MEMBER, position + 1)
+    found = data.find(b"\nWARC/1.", position + 1)
+    return found + 1 if found >= 0 else -1
+
+
+def _read_arc(path: Path, max_page_bytes: int, skipped: Counter[str]) -> Iterator[Record]:
+    from warcio.archiveiterator import ArchiveIterator as ArcIterator
+    from warcio.exceptions import ArchiveLoadFailed
+
+    with open(path, "rb") as file:
+        records = ArcIterator(file, arc2warc=True)
+        url, date, offset = "", "", 0
+        try:
+            for record in records:
+                offset = records.get_record_offset()
+                url, date = _arc_header(record, "WARC-Target-URI"), _arc_header(record, "WARC-Date")
+                if record.rec_type != "response":
+                    skipped[record.rec_type] += 1
+                    continue
+                yield _take_arc(record, url, date, offset, max_page_bytes)
+        except (ArchiveLoadFailed, OSError, zlib.error, EOFError) as error:
+            yield _damaged(url, date, offset, error)
+
+
+def _arc_header(record, name: str) -> str:
+    return record.rec_headers.get_header(name) or ""
+
+
+def _take_arc(record, url: str, date: str, offset: int, max_page_bytes: int) -> Record:
+    stream: IO[bytes] = record.content_stream()
+    payload = stream.read(max_page_bytes + 1)
+    headers = record.http_headers
+    code = headers.get_statuscode() if headers else ""
+    status = int(code) if code and code.isdigit() else 0
+    content_type = ((headers.get_header("Content-Type") if headers else "") or "").lower()
+    if len(payload) > max_page_bytes:
+        return Record(url, date, status, content_type, b"", offset, TOO_LARGE, f"page above {max_page_bytes} bytes")
+    return Record(url, date, status, content_type, payload, offset)

@@ -1,0 +1,84 @@
+"""From a page's HTML to its running text, one paragraph a line."""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+
+from resiliparse.extract.html2text import extract_plain_text
+
+from shikomi.corpus.japanese import normalise_punctuation
+from shikomi.corpus.lines import cut_footer, trim
+
+_ANCHOR = re.compile(r"<a\s[^>]{0,500}?\bhref\b[^>]{0,2000}>(.{0,400}?)</a\s*>", re.IGNORECASE | re.DOTALL)
+_TITLE = re.compile(r"<title[^>]*>([^<]{1,500})", re.IGNORECASE)
+_TAG = re.compile(r"<[^>]*>")
+_SPACES = re.compile(r"[ \u00a0\u3000\t\u2000-\u200b\ufeff]+")
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x85\u2028\u2029\ufffd]")
+_BULLET = re.compile("^[•◦▪‣] ?")
+
+
+def extract_lines(page: str) -> list[str]:
+    """Main content of a page as lines without surrounding space; empty lines are left out.
+
+    Raises:
+        ValueError, RuntimeError: the parser gave up on the page.
+    """
+    text = extract_plain_text(
+        page, main_content=True, alt_texts=False, comments=False, form_fields=False, noscript=False, post_meta=True
+    )
+    text = _CONTROL.sub("", text.replace("\r", "\n"))
+    lines = (_SPACES.sub(_one_space, line).strip() for line in text.split("\n"))
+    return [_BULLET.sub("・", line) for line in lines if line]
+
+
+def _one_space(match: re.Match[str]) -> str:
+    return "\t" if "\t" in match[0] else " "
+
+
+def running_text(page: str, *, trim_lines: bool = True, punctuation: bool = True, footer: bool = True) -> str:
+    """Running text of a page, one paragraph a line; empty if there is none.
+
+    Args:
+        page: HTML text.
+        trim_lines: take off lines that are not running text.
+        punctuation: normalise Japanese punctuation by majority.
+        footer: cut at a footer line among the last ten.
+    """
+    lines = extract_lines(page)
+    if trim_lines:
+        lines = trim(lines, link_texts(page), title_of(page))
+    if footer:
+        lines = cut_footer(lines)
+    text = "\n".join(lines)
+    return normalise_punctuation(text) if punctuation else text
+
+
+def link_texts(page: str) -> set[str]:
+    """Texts of a page's links, as they stand in its extracted lines."""
+    found = set()
+    for match in _ANCHOR.finditer(page):
+        text = _plain(match[1])
+        if text:
+            found.add(text)
+    return found
+
+
+def title_of(page: str) -> str:
+    """The page's title, or an empty text."""
+    match = _TITLE.search(page)
+    return _plain(match[1]) if match else ""
+
+
+def _plain(fragment: str) -> str:
+    if "<" in fragment:
+        fragment = _TAG.sub("", fragment)
+    if "&" in fragment:
+        fragment = html.unescape(fragment)
+    return " ".join(fragment.split())
+
+
+def comparable(text: str) -> str:
+    """A text as copies are compared: compatibility forms folded (NFKC), white space and letter case taken away."""
+    return "".join(unicodedata.normalize("NFKC", text).split()).casefold()

@@ -1,0 +1,260 @@
+"""One WARC file to one shard: every response record becomes a row with its verdict. A pure function, run anywhere."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
+
+from shikomi.compute.local import tick
+from shikomi.corpus.charset import decode
+from shikomi.corpus.crawl import Record, kind_of, read_records
+from shikomi.corpus.extract import comparable, running_text
+from shikomi.corpus.japanese import is_japanese, may_be_japanese
+from shikomi.corpus.measures import measure
+from shikomi.corpus.minhash import band_keys, exact_key, signature
+from shikomi.corpus.rules import first_failure
+from shikomi.data.document import DROPPED, KEPT, schema
+from shikomi.errors import DataError
+from shikomi.io import atomic, sha256_file
+from shikomi.recipe.corpus import CorpusPage
+
+VERSION = 1
+"""Of what this module does to a page; a shard of another version is made again."""
+
+_FLUSH_ROWS = 512
+_FLUSH_CHARACTERS = 4_000_000
+_SUMMARY = b"shikomi.summary"
+_FINGERPRINT = b"shikomi.fingerprint"
+_HOST = re.compile(r"^[a-z][a-z0-9+.\-]*://(?:[^/?#@]*@)?(\[[^\]]*\]|[^/:?#]*)", re.IGNORECASE)
+_HTML_TYPES = ("text/html", "application/xhtml+xml", "application/xhtml")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker needs to make one shard.
+
+    Attributes:
+        warc: the input.
+        shard: where its shard goes.
+        page: the recipe's corpus page.
+        licences: a TSV table with columns ``url`` and ``licence``, or None.
+    """
+
+    warc: Path
+    shard: Path
+    page: CorpusPage
+    licences: Path | None = None
+
+    def __str__(self) -> str:
+        return str(self.warc)
+
+
+def scratch_schema(page: CorpusPage) -> pa.Schema:
+    """Columns of a scratch shard: a corpus shard's and what the search for copies needs."""
+    copies = page.copies
+    return (
+        schema()
+        .append(pa.field("exact_key", pa.binary(16)))
+        .append(pa.field("band_keys", pa.binary(8 * copies.bands)))
+        .append(pa.field("slots", pa.binary(copies.bands * copies.rows)))
+    )
+
+
+def make_shard(task: Task) -> dict[str, Any]:
+    """Make the shard of one WARC file, unless it is there already; returns its summary.
+
+    Returns:
+        ``records`` (responses), ``skipped`` (other records by type), ``damaged``, ``input`` (what the file is).
+    """
+    fingerprint = _fingerprint(task)
+    done = read_summary(task.shard, fingerprint)
+    if done is not None:
+        tick(bytes=_size(task.warc), pages=done["records"])
+        return done
+    kind = kind_of(task.warc)
+    rows = _Rows(scratch_schema(task.page))
+    skipped: Counter[str] = Counter()
+    licences = read_licences(task.licences) if task.licences else {}
+    damaged, position = 0, 0
+    with atomic(task.shard, "wb") as handle, parquet.ParquetWriter(handle, rows.schema, compression="zstd") as writer:
+        records = read_records(task.warc, max_page_bytes=task.page.max_page_bytes, skipped=skipped)
+        for record in records if kind in ("warc", "arc") else ():
+            row = judge(record, task.page)
+            row["licence"] = licences.get(record.url, task.page.licence)
+            damaged += row["reason"] == "damaged_record"
+            rows.add(row)
+            if rows.full():
+                rows.flush(writer)
+            tick(bytes=max(0, record.offset - position), pages=1)
+            position = max(position, record.offset)
+        rows.flush(writer)
+        summary = {"records": rows.count, "skipped": dict(sorted(skipped.items())), "damaged": damaged, "input": kind}
+        writer.add_key_value_metadata({_SUMMARY: json.dumps(summary), _FINGERPRINT: fingerprint})
+    tick(bytes=max(0, _size(task.warc) - position))
+    return summary
+
+
+def judge(record: Record, page: CorpusPage) -> dict[str, Any]:
+    """Everything the corpus knows of one record, as a row; cheap tests first, each drop with its reason."""
+    row: dict[str, Any] = {
+        "id": document_id(record),
+        "url": record.url,
+        "host": host_of(record.url),
+        "date": record.date,
+        "bytes": len(record.payload),
+        "characters": 0,
+        "text": "",
+        "charset": "",
+        "verdict": DROPPED,
+    }
+    row["reason"], row["detail"] = _read(record, page, row) or _measure(page, row) or ("", "")
+    if not row["reason"]:
+        row["verdict"] = KEPT
+        if page.copies.exact or page.copies.near:
+            plain = comparable(row["text"])
+            row["exact_key"] = exact_key(plain)
+            if page.copies.near:
+                values = signature(plain, page.copies.bands * page.copies.rows)
+                row["band_keys"] = band_keys(values, page.copies.bands).astype("<u8").tobytes()
+                row["slots"] = values.astype(np.uint8).tobytes()
+    return row
+
+
+def _read(record: Record, page: CorpusPage, row: dict[str, Any]) -> tuple[str, str] | None:
+    """From bytes to text, into ``row``; or why there is none."""
+    if record.problem:
+        return record.problem, record.detail
+    if record.status and not 200 <= record.status < 300:
+        return "http_status", f"status {record.status}"
+    kind = record.content_type.partition(";")[0].strip()
+    if kind not in _HTML_TYPES and (kind or record.payload.lstrip()[:1] != b"<"):
+        return "not_html", kind or "no content type, no markup"
+    if not may_be_japanese(record.payload, record.content_type):
+        return "not_japanese", "bytes: no sign of Japanese"
+    decoded = decode(record.payload, record.content_type)
+    if decoded is None:
+        return "charset", "no charset fits"
+    html, row["charset"] = decoded
+    try:
+        text = running_text(
+            html, trim_lines=page.trim_lines, punctuation=page.normalise_punctuation, footer=page.cut_footer
+        )
+    except (ValueError, RuntimeError, RecursionError, MemoryError) as error:
+        return "extraction_failed", f"{type(error).__name__}: {error}"[:200]
+    row["text"], row["characters"] = text, len(text)
+    if not text:
+        return "no_text", "no running text"
+    japanese, detail = is_japanese(text)
+    return None if japanese else ("not_japanese", detail)
+
+
+def _measure(page: CorpusPage, row: dict[str, Any]) -> tuple[str, str] | None:
+    measures = measure(row["text"])
+    row.update(measures)
+    return first_failure(measures, page.thresholds())
+
+
+def document_id(record: Record) -> str:
+    """16 hexadecimal digits: the hash of URL, date and length in bytes."""
+    key = f"{record.url}\n{record.date}\n{len(record.payload)}".encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(key, digest_size=8).hexdigest()
+
+
+def host_of(url: str) -> str:
+    """The host of an address, lower case, without port; empty if it has none."""
+    match = _HOST.match(url)
+    return match[1].lower() if match else ""
+
+
+def read_licences(path: Path) -> dict[str, str]:
+    """Licence by URL, from a TSV table whose first line names its columns.
+
+    Raises:
+        DataError: not readable, or without the columns ``url`` and ``licence``.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read licence table: {error}", where=str(path)) from error
+    columns = lines[0].split("\t") if lines else []
+    if "url" not in columns or "licence" not in columns:
+        raise DataError(
+            f"licence table has no columns url and licence (found {', '.join(columns) or 'nothing'})",
+            where=f"{path}:1",
+            hint="a tab-separated file whose first line names the columns",
+        )
+    url, licence = columns.index("url"), columns.index("licence")
+    rows = (line.split("\t") for line in lines[1:])
+    return {row[url]: row[licence] for row in rows if len(row) > max(url, licence)}
+
+
+def read_summary(shard: Path, fingerprint: str | None = None) -> dict[str, Any] | None:
+    """The summary of a finished shard, or None if there is none, or it was made from something else."""
+    try:
+        metadata = parquet.read_schema(shard).metadata or {}
+    except (OSError, pa.ArrowInvalid):
+        return None
+    if fingerprint is not None and metadata.get(_FINGERPRINT, b"").decode() != fingerprint:
+        return None
+    return json.loads(metadata[_SUMMARY]) if _SUMMARY in metadata else None
+
+
+def _fingerprint(task: Task) -> str:
+    """What a shard depends on: this module's version, the page, the licences, and the input's size and two ends."""
+    page = task.page.model_dump(mode="json", exclude={"warc", "licence_table", "max_damaged_share"})
+    parts = [VERSION, page, _ends(task.warc), sha256_file(task.licences) if task.licences else ""]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _ends(path: Path) -> list:
+    if not path.is_file():
+        return ["none"]
+    with open(path, "rb") as file:
+        head = file.read(1 << 16)
+        size = file.seek(0, 2)
+        file.seek(max(0, size - (1 << 16)))
+        return [size, hashlib.sha256(head + file.read()).hexdigest()]
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+class _Rows:
+    """Rows waiting to be written, by column."""
+
+    def __init__(self, columns: pa.Schema) -> None:
+        self.schema = columns
+        self.count = 0
+        self._clear()
+
+    def _clear(self) -> None:
+        self.columns: dict[str, list] = {name: [] for name in self.schema.names}
+        self.characters = 0
+        self.waiting = 0
+
+    def add(self, row: dict[str, Any]) -> None:
+        row["record"] = self.count
+        row.setdefault("duplicate_of", "")
+        for name, values in self.columns.items():
+            values.append(row.get(name))
+        self.count += 1
+        self.waiting += 1
+        self.characters += row["characters"]
+
+    def full(self) -> bool:
+        return self.waiting >= _FLUSH_ROWS or self.characters >= _FLUSH_CHARACTERS
+
+    def flush(self, writer: parquet.ParquetWriter) -> None:
+        if self.waiting:
+            writer.write_table(pa.table(self.columns, schema=self.schema))
+            self._clear()
