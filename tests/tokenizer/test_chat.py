@@ -32,11 +32,15 @@ def _load(folder: Path):
     return AutoTokenizer.from_pretrained(folder)
 
 
-@pytest.fixture(scope="module", params=["qwen2", "llama-bpe", "gpt-2", "headers", "plain"])
+@pytest.fixture(scope="module", params=["qwen2", "llama-bpe", "gpt-2", "headers", "plain", "pieces"])
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> Path:
     """Our tokenizer under each splitting rule, and adopted ones that lack our turn markers."""
     out = tmp_path_factory.mktemp("chat")
-    if request.param in ("headers", "plain"):
+    if request.param == "pieces":
+        base = tmp_path_factory.mktemp("base")
+        _sentence_pieces(base)
+        adopt(base, out)
+    elif request.param in ("headers", "plain"):
         base = tmp_path_factory.mktemp("base")
         _open_base(base, texts, headers=request.param == "headers")
         adopt(base, out)
@@ -76,6 +80,31 @@ def _open_base(base: Path, texts: list[str], *, headers: bool) -> None:
     )
     tokenizer.save(str(base / "tokenizer.json"))
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": special[0], "eos_token": special[-1]}
+    (base / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+
+
+def _sentence_pieces(base: Path) -> None:
+    """A tokenizer of the older kind: a space put before every text, bytes spelled <0x..>."""
+    import json
+
+    from tokenizers import Tokenizer, decoders, models, normalizers, processors
+
+    pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    pieces += list(dict.fromkeys("▁" + "".join(message.content for message in DIALOGUE if message.role != "user")))
+    vocab = {piece: id for id, piece in enumerate(pieces)}
+    tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=[], unk_token="<unk>", byte_fallback=True))
+    tokenizer.normalizer = normalizers.Sequence(  # type: ignore[assignment]
+        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+    )
+    tokenizer.decoder = decoders.Sequence(  # type: ignore[assignment]
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    tokenizer.add_special_tokens(pieces[:3])
+    tokenizer.post_processor = processors.TemplateProcessing(  # type: ignore[assignment]
+        single="<s> $A", special_tokens=[("<s>", 1)]
+    )
+    tokenizer.save(str(base / "tokenizer.json"))
+    settings = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
     (base / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
 
 
@@ -146,3 +175,22 @@ def _cached(folder: Path):
     if folder not in _tokenizers:
         _tokenizers[folder] = _load(folder)
     return _tokenizers[folder]
+
+
+def test_a_merge_over_the_border_leaves_the_prompt_as_it_was(tmp_path: Path) -> None:
+    """A tokenizer that would join the head's line feed with the answer: then the parts are encoded apart."""
+    import json
+
+    from tokenizers import Tokenizer, decoders, models
+
+    letters = list(dict.fromkeys("### user:\nassistant本"))
+    vocab = {letter: id for id, letter in enumerate(["</s>", *letters, "\n本"])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=[("\n", "本")]))
+    tokenizer.decoder = decoders.Fuse()  # type: ignore[assignment]
+    tokenizer.add_special_tokens(["</s>"])
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"eos_token": "</s>"}), encoding="utf-8")
+    codec = Codec(tmp_path)
+    ids, mask = codec.dialogue((Message("user", "at"), Message("assistant", "本")))
+    assert codec.prompt((Message("user", "at"),)) == ids[: mask.index(1)]
+    assert [id for id, flag in zip(ids, mask, strict=True) if flag] == [vocab["本"], codec.turn_end_id]

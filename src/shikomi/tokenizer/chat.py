@@ -11,8 +11,8 @@ plain       ``### role:\\n`` as ordinary text              the document's end
 ==========  ============================================  ==================
 
 Ours are ``chatml``; the others are for open bases whose vocabulary has no ``<|im_start|>`` and must not grow.
-Content loses white space at both ends, so that segments encoded apart give the ids of the whole text encoded at once
-(a head ends with a line feed, and every splitting rule parts a line feed from what follows unless that is white space).
+Content loses white space at both ends: a head ends with a line feed, and every splitting rule parts a line feed from
+what follows unless that is white space, so the ids before an answer never depend on the answer.
 """
 
 from __future__ import annotations

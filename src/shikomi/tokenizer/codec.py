@@ -6,6 +6,7 @@ import codecs
 import json
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -101,13 +102,34 @@ class Codec:
         return decoder.get("type") == "ByteLevel"
 
     def _join(self, pieces: Sequence[tuple[str, bool, bool]]) -> tuple[list[int], list[int]]:
+        """Ids and mask of pieces; texts between two special tokens are encoded as the whole text would be."""
         ids: list[int] = []
         mask: list[int] = []
-        for text, special, trained in pieces:
-            part = [self._id(text)] if special else self.encode(text)
-            ids += part
-            mask += [int(trained)] * len(part)
+        for special, group in groupby(pieces, key=lambda piece: piece[1]):
+            for trained, part in self._tokens(list(group)) if special else self._run(list(group)):
+                ids += part
+                mask += [int(trained)] * len(part)
         return ids, mask
+
+    def _tokens(self, pieces: list[tuple[str, bool, bool]]) -> list[tuple[bool, list[int]]]:
+        return [(trained, [self._id(text)]) for text, _, trained in pieces]
+
+    def _run(self, pieces: list[tuple[str, bool, bool]]) -> list[tuple[bool, list[int]]]:
+        """A run of text: what is not trained on, then perhaps an answer.
+
+        The ids before the answer never depend on it. Where the whole run's ids do not begin with them (a merge over
+        the border, which a head that ends with a line feed rules out for all known splitting rules), the parts are
+        encoded apart.
+        """
+        before = "".join(text for text, _, trained in pieces if not trained)
+        answer = "".join(text for text, _, trained in pieces if trained)
+        head = self.encode(before)
+        if not answer:
+            return [(False, head)]
+        whole = self.encode(before + answer)
+        if whole[: len(head)] == head:
+            return [(False, head), (True, whole[len(head) :])]
+        return [(False, head), (True, self.encode(answer))]
 
     def _id(self, token: str) -> int:
         found = self._tokenizer.token_to_id(token)
