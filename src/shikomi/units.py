@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from decimal import Decimal
 
 _COUNT = re.compile(r"^\s*([0-9]+(?:_[0-9]+)*(?:\.[0-9]+)?)\s*([kKMBGT]?)\s*$")
 _COUNT_SCALE = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12}
@@ -14,6 +15,8 @@ _BYTES_SCALE = {
     "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
     "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
 }  # fmt: skip
+_ROUNDS_UP = 0.9995
+"""From this share of a unit on, three digits say one of it: 999,500 is ``1M``, not ``1e+03k``."""
 _PRICE = re.compile(r"^\s*[¥￥]\s*([0-9]+(?:\.[0-9]+)?)\s*/\s*h\s*$")
 
 
@@ -34,7 +37,7 @@ def parse_count(value: object) -> int:
     match = _COUNT.match(value)
     if not match:
         raise ValueError(f'expected a count such as 4000, "4k", "2.5M", "13B" or "1T", found "{value}"')
-    exact = float(match[1].replace("_", "")) * _COUNT_SCALE[match[2]]
+    exact = Decimal(match[1].replace("_", "")) * _COUNT_SCALE[match[2]]  # in floats 2.01 * 1000 is no whole number
     if exact != int(exact):
         raise ValueError(f'"{value}" is not a whole number')
     return int(exact)
@@ -63,7 +66,7 @@ def parse_bytes(value: object) -> int:
     match = _BYTES.match(value) if isinstance(value, str) else None
     if not match:
         raise ValueError(f'expected a size such as "300MB" or "5GiB", found {value!r}')
-    return int(float(match[1]) * _BYTES_SCALE[match[2]])
+    return int(Decimal(match[1]) * _BYTES_SCALE[match[2]])
 
 
 def parse_yen_per_hour(value: object) -> float:
@@ -81,23 +84,28 @@ def parse_yen_per_hour(value: object) -> float:
 def format_count(value: float) -> str:
     """Say a count as people do: ``3_412_000`` → ``"3.41M"``."""
     for scale, letter in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k")):
-        if abs(value) >= scale:
-            return f"{value / scale:.3g}{letter}"
+        if abs(value) >= scale * _ROUNDS_UP:
+            return f"{_three_digits(value / scale)}{letter}"
     return f"{value:g}" if value == int(value) else f"{value:.3g}"
 
 
 def format_bytes(value: float) -> str:
     """Say a size in bytes with decimal units: ``41_000_000`` → ``"41 MB"``."""
     for scale, unit in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
-        if abs(value) >= scale:
-            return f"{value / scale:.3g} {unit}"
+        if abs(value) >= scale * _ROUNDS_UP:
+            return f"{_three_digits(value / scale)} {unit}"
     return f"{value:.0f} B"
+
+
+def _three_digits(value: float) -> str:
+    """Three significant digits, never as a power of ten: ``4.1``, ``41.5``, ``415``, ``4150``."""
+    return f"{value:.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
 
 
 def format_seconds(value: float) -> str:
     """Say a duration as people do: ``75`` → ``"1:15"``, ``4.2`` → ``"4.2 s"``, ``7300`` → ``"2:01:40"``."""
-    if value < 60:
-        return f"{value:.1f} s" if value < 10 else f"{value:.0f} s"
+    if value < 59.5:
+        return f"{value:.1f} s" if value < 9.95 else f"{value:.0f} s"
     whole = round(value)
     hours, rest = divmod(whole, 3600)
     minutes, seconds = divmod(rest, 60)
