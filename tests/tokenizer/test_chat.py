@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from shikomi.data.dialogue import Message
 from shikomi.recipe.tokenizer import TokenizerPage
+from shikomi.tokenizer.chat import SPECIAL_TOKENS
 from shikomi.tokenizer.codec import Codec
 from shikomi.tokenizer.learn import SPLITS, adopt, learn_texts
 
@@ -163,6 +164,7 @@ def test_markers_in_content_end_no_turn(codec: Codec) -> None:
     contents=st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=20), min_size=1, max_size=4),
 )
 def test_any_contents_give_the_ids_of_the_whole_text(codec: Codec, tokenizer_folder: Path, contents: list[str]) -> None:
+    assume(not any(token in text for token in SPECIAL_TOKENS for text in contents))  # there ours differ on purpose
     turns = tuple(Message("user" if i % 2 == 0 else "assistant", text) for i, text in enumerate(contents))
     theirs = _cached(tokenizer_folder).apply_chat_template(_plain(turns), return_dict=False)
     assert codec.dialogue(turns)[0] == theirs
