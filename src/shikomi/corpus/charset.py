@@ -20,6 +20,10 @@ _SUPERSETS = {
 }  # fmt: skip
 JAPANESE = ("cp932", "euc_jp", "iso2022_jp")
 _UNDECLARED = ("cp932", "euc_jp")
+_ANY_BYTES = re.compile("cp125|iso-?8859|latin|windows-125|koi8|mac")
+"""Charsets of one byte a character: they fit every page, so the server's word for them proves nothing."""
+_MIN_HIRAGANA = 20
+"""Hiragana that make a guess at a Japanese charset surer than such a declaration."""
 _ISO2022 = re.compile(rb"\x1b\$[@B]")
 _HALF_WIDTH_KANA = re.compile("[\uff61-\uff9f]")
 _HIRAGANA = re.compile("[\u3041-\u3096]")
@@ -45,9 +49,9 @@ def declared(payload: bytes, content_type: str) -> list[str]:
 def decode(payload: bytes, content_type: str = "") -> tuple[str, str] | None:
     """Decode a page's bytes; returns ``(text, codec)``, or None where no charset fits.
 
-    Order: UTF-8 if the bytes are UTF-8 throughout; what the HTTP header or the page declares; then Shift_JIS (as its
-    superset cp932) or EUC-JP, whichever gives the more hiragana. A page cut in the middle of a character is read
-    without that character.
+    Order: ISO-2022-JP by its escapes; UTF-8 if the bytes are UTF-8 throughout; what the HTTP header or the page
+    declares; then Shift_JIS (as its superset cp932) or EUC-JP, whichever gives the more hiragana. A page cut in the
+    middle of a character is read without that character.
     """
     if payload[:2] in (b"\xff\xfe", b"\xfe\xff"):
         text = _strict(payload, "utf-16")
@@ -60,15 +64,22 @@ def decode(payload: bytes, content_type: str = "") -> tuple[str, str] | None:
     if text is not None:
         return text.removeprefix("\ufeff"), "utf-8"
     names = [name for name in declared(payload, content_type) if name != "utf-8"]
+    said = _first_that_fits(payload, [name for name in names if not _ANY_BYTES.match(name)])
+    if said:
+        return said
+    guesses = [guess for name in _UNDECLARED if (guess := _first_that_fits(payload, [name]))]
+    best = max(guesses, key=lambda guess: len(_HIRAGANA.findall(guess[0])), default=None)
+    if best and len(_HIRAGANA.findall(best[0])) >= _MIN_HIRAGANA:
+        return best
+    return _first_that_fits(payload, names) or best or _tolerant(payload, names)
+
+
+def _first_that_fits(payload: bytes, names: list[str]) -> tuple[str, str] | None:
     for name in names:
         text = _strict(payload, name)
         if text is not None and not _mistaken(text, name):
             return text, name
-    guesses = [(text, name) for name in _UNDECLARED if (text := _strict(payload, name)) is not None]
-    guesses = [guess for guess in guesses if not _mistaken(*guess)]
-    if guesses:
-        return max(guesses, key=lambda guess: len(_HIRAGANA.findall(guess[0])))
-    return _tolerant(payload, declared(payload, content_type))
+    return None
 
 
 def _strict(payload: bytes, name: str) -> str | None:

@@ -240,7 +240,7 @@ def _read_arc(path: Path, max_page_bytes: int, skipped: Counter[str]) -> Iterato
         url, date, offset = "", "", 0
         try:
             for record in records:
-                offset = records.get_record_offset()
+                offset = file.tell()  # near enough: warcio tells a record's own place only once it has been read
                 url, date = _arc_header(record, "WARC-Target-URI"), _arc_header(record, "WARC-Date")
                 if record.rec_type != "response":
                     skipped[record.rec_type] += 1

@@ -15,18 +15,39 @@ _ANCHOR = re.compile(r"<a\s[^>]{0,500}?\bhref\b[^>]{0,2000}>(.{0,400}?)</a\s*>",
 _TITLE = re.compile(r"<title[^>]*>([^<]{1,500})", re.IGNORECASE)
 _TAG = re.compile(r"<[^>]*>")
 _SPACES = re.compile(r"[ \u00a0\u3000\t\u2000-\u200b\ufeff]+")
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x85\u2028\u2029\ufffd]")
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x85\u2028\u2029\u2060\ufffd]")
 _BULLET = re.compile("^[•◦▪‣] ?")
 
+# resiliparse takes a text node of one character that is not ASCII for an icon and drops it; in Japanese it is often a
+# particle between two links or two words in bold. Such a node is made two characters long and mended afterwards.
+_LONE_CHARACTER = re.compile(
+    ">(\\s*[々〇〻\u3001-\u30ff\u3400-\u9fff\uf900-\ufaff\uff01-\uff9f\u2010-\u2026℃]\\s*)(?=<)"
+)
+_JOINER = "\u2060"
+_CALLED_COMMENT = re.compile("(?:id|class)\\s*=\\s*[\"'][^\"'>]*(?:comment|reply|replies)", re.IGNORECASE)
+_READINGS = ["rt", "rp"]
+"""Elements that repeat a word in kana (ruby); their text stands beside the word it reads."""
 
-def extract_lines(page: str) -> list[str]:
+
+def extract_lines(page: str, *, comments: bool = False) -> list[str]:
     """Main content of a page as lines without surrounding space; empty lines are left out.
+
+    Args:
+        page: HTML text.
+        comments: take also what the page's markup calls comments and replies.
 
     Raises:
         ValueError, RuntimeError: the parser gave up on the page.
     """
+    page = _LONE_CHARACTER.sub(f">\\1{_JOINER}", page)
     text = extract_plain_text(
-        page, main_content=True, alt_texts=False, comments=False, form_fields=False, noscript=False, post_meta=True
+        page,
+        main_content=True,
+        alt_texts=False,
+        comments=comments,
+        form_fields=False,
+        noscript=False,
+        skip_elements=_READINGS if "<ruby" in page else None,
     )
     text = _CONTROL.sub("", text.replace("\r", "\n"))
     lines = (_SPACES.sub(_one_space, line).strip() for line in text.split("\n"))
@@ -46,13 +67,19 @@ def running_text(page: str, *, trim_lines: bool = True, punctuation: bool = True
         punctuation: normalise Japanese punctuation by majority.
         footer: cut at a footer line among the last ten.
     """
-    lines = extract_lines(page)
-    if trim_lines:
-        lines = trim(lines, link_texts(page), title_of(page))
+    lines = _text_lines(page, False, trim_lines)
+    if not lines and _CALLED_COMMENT.search(page):
+        # A page whose whole text is marked so is a page about replies, not the replies to a page.
+        lines = _text_lines(page, True, trim_lines)
     if footer:
         lines = cut_footer(lines)
     text = "\n".join(lines)
     return normalise_punctuation(text) if punctuation else text
+
+
+def _text_lines(page: str, comments: bool, trim_lines: bool) -> list[str]:
+    lines = extract_lines(page, comments=comments)
+    return trim(lines, link_texts(page), title_of(page)) if trim_lines else lines
 
 
 def link_texts(page: str) -> set[str]:

@@ -12,6 +12,8 @@ LONG_LINE = 40
 """A line of this many characters with hiragana in it is running text even without a full stop (chosen by eye)."""
 MAX_BOILERPLATE = 160
 """A longer line is never taken for boilerplate because of a word in it."""
+_EDGE_LINES = 3
+"""Lines at either end of a page among which notices about cookies and browsers stand."""
 FOOTER_LINES = 10
 """Lines at the end of a text among which its footer is looked for (Swallow corpus v1)."""
 FOOTER_SHARE = 0.3
@@ -63,9 +65,10 @@ def kind_of(line: str, anchors: frozenset[str] | set[str], words: Sequence[str] 
 
 
 def _only_links(line: str, anchors: frozenset[str] | set[str]) -> bool:
-    """Whether a line is two or more link texts with nothing but separators between them."""
+    """Whether a line is two or more link texts between separators, with at most one other word in four."""
     parts = [part for part in _SEPARATORS.split(line) if part]
-    return len(parts) > 1 and all(part in anchors for part in parts)
+    others = sum(part not in anchors for part in parts)
+    return len(parts) > 1 and others <= len(parts) // 4
 
 
 def trim(lines: Sequence[str], anchors: frozenset[str] | set[str], title: str = "") -> list[str]:
@@ -78,6 +81,7 @@ def trim(lines: Sequence[str], anchors: frozenset[str] | set[str], title: str = 
     whole = "\n".join(lines).lower()
     words = [word for word in _WORDS if word in whole]
     kinds = [kind_of(line, anchors, words) for line in lines]
+    _acquit(lines, kinds)
     running = [index for index, kind in enumerate(kinds) if kind == RUNNING]
     if not running:
         return []
@@ -93,6 +97,14 @@ def trim(lines: Sequence[str], anchors: frozenset[str] | set[str], title: str = 
             break
         kept.append(lines[index])
     return kept
+
+
+def _acquit(lines: Sequence[str], kinds: list[str]) -> None:
+    """Take a sentence between two lines of running text for text, though it speaks of cookies; changes ``kinds``."""
+    for index in range(_EDGE_LINES, len(lines) - _EDGE_LINES):
+        around = kinds[index - 1] == kinds[index + 1] == RUNNING
+        if around and kinds[index] == BOILERPLATE and lines[index].endswith("。"):
+            kinds[index] = RUNNING
 
 
 def _between(lines: Sequence[str], kinds: Sequence[str]) -> list[str]:

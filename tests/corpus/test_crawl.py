@@ -1,0 +1,189 @@
+"""WARC reading: what is a page, what is passed over, and what damage is counted as."""
+
+from __future__ import annotations
+
+import gzip
+import random
+from collections import Counter
+
+import pytest
+
+from shikomi.corpus.crawl import DAMAGED, TOO_LARGE, kind_of, read_records
+from shikomi.errors import DataError
+from tests.corpus.pages import Response, html_page, japanese_text, write_warc
+
+LIMIT = 100_000
+
+
+def read(path, limit=LIMIT):
+    skipped: Counter[str] = Counter()
+    return list(read_records(path, max_page_bytes=limit, skipped=skipped)), skipped
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_reads_url_date_status_type_and_bytes(crawl, zipped):
+    records, skipped = read(crawl(count=2, gzip=zipped))
+    assert [record.url for record in records] == ["https://example-0.test/", "https://example-1.test/"]
+    assert {(r.date, r.status, r.content_type) for r in records} == {
+        ("2026-04-01T00:00:00Z", 200, "text/html; charset=utf-8")
+    }
+    assert records[0].payload == html_page(japanese_text(0)).encode()
+    assert not skipped
+
+
+def test_encodings_of_the_transfer_are_undone_where_the_body_has_them(tmp_path):
+    page = html_page(japanese_text(1)).encode()
+    chunks = b"%x\r\n%s\r\n0\r\n\r\n" % (len(page), page)
+    path = write_warc(
+        tmp_path / "encoded.warc.gz",
+        [
+            Response("https://a.test/", gzip.compress(page), headers=[("Content-Encoding", "gzip")]),
+            Response("https://b.test/", chunks, headers=[("Transfer-Encoding", "chunked")]),
+            Response("https://c.test/", page, headers=[("Content-Encoding", "gzip")]),
+            Response("https://d.test/", page, headers=[("Transfer-Encoding", "chunked")]),
+            Response("https://e.test/", page, headers=[("Content-Encoding", "br")]),
+        ],
+    )
+    records, _ = read(path)
+    assert [record.payload == page for record in records] == [True] * 5
+
+
+def test_other_records_are_passed_over_and_counted_by_type(tmp_path):
+    page = html_page("本文").encode()
+    kinds = ["request", "response", "metadata", "resource"]
+    path = write_warc(tmp_path / "kinds.warc.gz", [Response(f"https://{k}.test/", page, kind=k) for k in kinds])
+    records, skipped = read(path)
+    assert [record.url for record in records] == ["https://response.test/"]
+    assert skipped == {"request": 1, "metadata": 1, "resource": 1}
+
+
+def test_a_page_above_the_limit_is_told_without_its_bytes(tmp_path):
+    bomb = gzip.compress(b"a" * 3_000_000)
+    path = write_warc(
+        tmp_path / "large.warc.gz",
+        [
+            Response("https://large.test/", b"a" * 500_000),
+            Response("https://bomb.test/", bomb, headers=[("Content-Encoding", "gzip")]),
+            Response("https://small.test/", b"<p>small"),
+        ],
+    )
+    records, _ = read(path)
+    assert [(record.problem, len(record.payload)) for record in records] == [(TOO_LARGE, 0), (TOO_LARGE, 0), ("", 8)]
+
+
+def test_truncated_gzip_in_mid_record_keeps_the_pages_before_it(crawl, tmp_path):
+    whole = crawl(count=3)
+    intact, _ = read(whole)
+    path = tmp_path / "cut.warc.gz"
+    path.write_bytes(whole.read_bytes()[:-400])
+    records, _ = read(path)
+    assert records[:2] == intact[:2]
+    assert [(r.url, r.problem, r.payload) for r in records[2:]] == [("https://example-2.test/", DAMAGED, b"")]
+
+
+def test_plain_warc_cut_in_mid_record_keeps_the_pages_before_it(crawl, tmp_path):
+    path = tmp_path / "cut.warc"
+    path.write_bytes(crawl(count=2, gzip=False).read_bytes()[:-400])
+    records, _ = read(path)
+    assert [(r.url, r.problem) for r in records] == [
+        ("https://example-0.test/", ""),
+        ("https://example-1.test/", DAMAGED),
+    ]
+
+
+def test_a_length_that_runs_into_the_next_record_is_damage_and_no_text(crawl, tmp_path):
+    data = crawl(count=2, gzip=False).read_bytes()
+    length = data.split(b"Content-Length: ")[1].split(b"\r\n")[0]
+    longer = str(int(length) + 700).encode()
+    path = tmp_path / "long.warc"
+    path.write_bytes(data.replace(b"Content-Length: " + length, b"Content-Length: " + longer, 1))
+    records, _ = read(path)
+    assert records[0].problem == DAMAGED
+    assert all(not record.payload for record in records if record.problem)
+
+
+def test_a_page_that_quotes_a_warc_record_is_a_page(tmp_path):
+    page = b"<html><pre>example:\r\n\r\nWARC/1.0\r\nWARC-Type: response\r\n\r\n</pre></html>"
+    records, _ = read(write_warc(tmp_path / "quote.warc.gz", [Response("https://quote.test/", page)]))
+    assert [(record.problem, record.payload) for record in records] == [("", page)]
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_flipped_bits_never_put_a_text_under_another_url(crawl, tmp_path, zipped):
+    whole = crawl(count=8, gzip=zipped)
+    expected = {record.url: record.payload for record in read(whole)[0]}
+    data = whole.read_bytes()
+    counts: Counter[str] = Counter()
+    for seed in range(60):
+        rnd = random.Random(seed)
+        flipped = bytearray(data)
+        flips = [rnd.randrange(2000, len(data)) for _ in range(rnd.randint(1, 3))]
+        for place in flips:
+            flipped[place] ^= 1 << rnd.randrange(8)
+        path = tmp_path / "flipped.warc"
+        path.write_bytes(flipped)
+        for record in read(path)[0]:
+            counts[record.problem] += 1
+            if not record.problem and record.url in expected:
+                # Without compression there is no checksum: the flipped bytes themselves stay, nothing else.
+                allowed = 0 if zipped else len(flips)
+                different = sum(a != b for a, b in zip(record.payload, expected[record.url], strict=False))
+                assert different + abs(len(record.payload) - len(expected[record.url])) <= allowed or not zipped
+                if zipped:
+                    assert record.payload == expected[record.url]
+    assert counts[""] > 300
+    assert counts[DAMAGED] > 0
+
+
+def test_reading_goes_on_after_a_damaged_record(crawl, tmp_path):
+    whole = crawl(count=4)
+    second = [record.offset for record in read(whole)[0]][1]
+    data = bytearray(whole.read_bytes())
+    data[second + 300] ^= 0xFF
+    path = tmp_path / "damaged.warc.gz"
+    path.write_bytes(data)
+    records, _ = read(path)
+    assert [r.url for r in records if not r.problem] == [f"https://example-{n}.test/" for n in (0, 2, 3)]
+    assert len([r for r in records if r.problem == DAMAGED]) == 1
+
+
+def test_arc_files_are_read_too(tmp_path):
+    page = html_page("古い書庫の頁です。").encode()
+    http = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n" + page
+    head = b"1 0 test\nURL IP-address Archive-date Content-type Archive-length\n"
+    arc = b"filedesc://test.arc 0.0.0.0 20260401000000 text/plain %d\n%s\n" % (len(head), head)
+    arc += b"http://old.test/ 192.0.2.1 20260401000000 text/html %d\n%s\n" % (len(http), http)
+    path = tmp_path / "old.arc"
+    path.write_bytes(arc)
+    assert kind_of(path) == "arc"
+    records, skipped = read(path)
+    assert [(r.url, r.status, r.payload) for r in records] == [("http://old.test/", 200, page)]
+    assert skipped == {"warcinfo": 1}
+
+
+@pytest.mark.parametrize(
+    "content", [b"hello\n" * 100, gzip.compress(b'{"url": 1}\n' * 100), b"\0" * 5000, b"PK\x03\x04" + b"x" * 500]
+)
+def test_a_file_that_is_no_warc_is_named_with_a_hint(tmp_path, content):
+    path = tmp_path / "日本語 の ファイル.warc.gz"
+    path.write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        read(path)
+    what, where, hint = str(caught.value).splitlines()
+    assert what == "not a WARC file"
+    assert where == f"  at: {path}"
+    assert hint.startswith("hint: corpus.warc takes WARC files")
+
+
+def test_an_empty_file_and_a_folder_hold_no_records(tmp_path):
+    (tmp_path / "empty.warc.gz").touch()
+    assert kind_of(tmp_path / "empty.warc.gz") == "empty"
+    assert kind_of(tmp_path) == "folder"
+    assert read(tmp_path / "empty.warc.gz")[0] == []
+    assert read(tmp_path)[0] == []
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(DataError, match="cannot read WARC file") as caught:
+        read(tmp_path / "missing.warc.gz")
+    assert caught.value.where == str(tmp_path / "missing.warc.gz")
