@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from shikomi.recipe.page import Count, Page
+from shikomi.recipe.page import WHERE_ONLY, Count, Page
 
 PRESETS: dict[str, dict[str, float]] = {
     # Swallow corpus v1 (Okazaki et al., 2024, arXiv:2404.17733, section 3.2 and table 2), as published with its code.
@@ -56,34 +56,58 @@ class RulesPage(Page):
     """
 
     min_letters: float | None = None
+    """Characters that are letters, of any script."""
     min_japanese_letters: float | None = None
+    """Characters that are hiragana, katakana, kanji or Japanese punctuation."""
     min_hiragana_fraction: float | None = None
+    """Share of hiragana among the letters."""
     max_katakana_fraction: float | None = None
+    """Share of katakana among the letters."""
     min_japanese_fraction: float | None = None
+    """Share of Japanese letters among all characters."""
     min_mean_sentence_length: float | None = None
+    """Mean length of a sentence."""
     max_mean_sentence_length: float | None = None
+    """Mean length of a sentence."""
     max_max_sentence_length: float | None = None
+    """Length of the longest sentence."""
     max_ellipsis_fraction: float | None = None
+    """Share of sentences that end in an ellipsis."""
     max_duplicate_paragraph_fraction: float | None = None
+    """Share of paragraphs that repeat an earlier one."""
     max_duplicate_paragraph_characters_fraction: float | None = None
+    """Share of characters in paragraphs that repeat an earlier one."""
     max_duplicate_sentence_fraction: float | None = None
+    """Share of sentences that repeat an earlier one."""
     max_duplicate_sentence_characters_fraction: float | None = None
+    """Share of characters in sentences that repeat an earlier one."""
     max_top_2gram_fraction: float | None = None
+    """Share of characters in the commonest 2-gram of characters."""
     max_top_3gram_fraction: float | None = None
+    """Share of characters in the commonest 3-gram of characters."""
     max_top_4gram_fraction: float | None = None
+    """Share of characters in the commonest 4-gram of characters."""
     max_duplicate_5gram_fraction: float | None = None
+    """Share of characters in 5-grams of characters that occur more than once."""
     max_duplicate_6gram_fraction: float | None = None
+    """Share of characters in 6-grams of characters that occur more than once."""
     max_duplicate_7gram_fraction: float | None = None
+    """Share of characters in 7-grams of characters that occur more than once."""
     max_duplicate_8gram_fraction: float | None = None
+    """Share of characters in 8-grams of characters that occur more than once."""
     max_duplicate_9gram_fraction: float | None = None
+    """Share of characters in 9-grams of characters that occur more than once."""
     max_duplicate_10gram_fraction: float | None = None
+    """Share of characters in 10-grams of characters that occur more than once."""
 
 
 class CopiesPage(Page):
     """How copies are found: exact ones by hash, near ones by MinHash over character 5-grams."""
 
     exact: bool = True
+    """Drop a document whose text, spaces and width of characters apart, equals an earlier kept one's."""
     near: bool = True
+    """Drop a document that is a near copy of an earlier kept one."""
     bands: int = Field(default=40, ge=1, le=256)
     """Bands of the signature; documents that agree in one whole band are compared."""
     rows: int = Field(default=20, ge=1, le=64)
@@ -95,11 +119,11 @@ class CopiesPage(Page):
 class CorpusPage(Page):
     """From WARC files to kept Japanese documents."""
 
-    warc: list[str] = []
+    warc: list[str] = Field(default=[], json_schema_extra=WHERE_ONLY)
     """Paths and globs of WARC files; empty: the sample's crawl. Relative paths start at the recipe's folder."""
     licence: str = ""
     """Licence of every page, where the licence table does not say otherwise."""
-    licence_table: str = ""
+    licence_table: str = Field(default="", json_schema_extra=WHERE_ONLY)
     """A TSV file with columns ``url`` and ``licence``."""
     preset: Literal["swallow-v1", "lenient"] = "swallow-v1"
     """Which thresholds the rules start from."""

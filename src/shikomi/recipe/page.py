@@ -18,7 +18,7 @@ Seconds = Annotated[float, BeforeValidator(parse_seconds)]
 class Page(BaseModel):
     """One part of a recipe: unknown keys are errors, values keep their type, nothing changes after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True, allow_inf_nan=False)
 
     def identity(self) -> dict[str, Any]:
         """The fields that decide what is built, as plain values: those marked ``WHERE_ONLY`` are left out."""

@@ -1,0 +1,328 @@
+"""Runs the steps of a build: what is finished is passed over, what was cut off is gone on with."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import errno
+import json
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from shikomi.errors import DataError, MachineError, ShikomiError, UsageError
+from shikomi.flow.identity import ID_CHARACTERS, digest, step_id
+from shikomi.flow.lock import hold
+from shikomi.flow.meter import Meter
+from shikomi.flow.step import Context, Source, Step, sources
+from shikomi.flow.store import MANIFEST, Store
+from shikomi.log import Progress, silent
+from shikomi.units import format_bytes
+
+NOTE_SECONDS = 5.0
+"""How often an unfinished stage's time is noted, so that what a killed attempt took is not forgotten."""
+VERSIONED = ("numpy", "pyarrow", "fastwarc", "resiliparse", "tokenizers", "torch", "safetensors")
+_FULL = {errno.ENOSPC: "no space is left on the disk", errno.EDQUOT: "the disk quota is used up"}
+_FULL_WORDS = ("no space left on device", "disk quota exceeded", "os error 28")
+
+
+class Watch(Protocol):
+    """Told what the build does; shows it, or does not."""
+
+    def say(self, text: str) -> None:
+        """One line for the user."""
+        ...
+
+    def begin(self, stage: str, number: int, of: int) -> Progress:
+        """A stage starts (``number`` from 1); returns what its progress is told to."""
+        ...
+
+    def end(self, stage: str, seconds: float, cached: bool) -> None:
+        """A stage is finished."""
+        ...
+
+
+class Unwatched:
+    """A watch that shows nothing."""
+
+    def say(self, text: str) -> None:
+        """Nothing."""
+
+    def begin(self, stage: str, number: int, of: int) -> Progress:
+        """Nothing is shown of the stage."""
+        return silent
+
+    def end(self, stage: str, seconds: float, cached: bool) -> None:
+        """Nothing."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """A finished stage: its name, id and folder; whether it was there already; wall seconds it took when it ran."""
+
+    name: str
+    id: str
+    folder: Path
+    cached: bool
+    seconds: float
+
+
+class Build:
+    """The steps of one recipe in one store. Ids are worked out when first asked for; outside files are read then."""
+
+    def __init__(self, steps: list[Step], store: Store) -> None:
+        self.steps = steps
+        self.store = store
+        self._ids: dict[int, str] = {}
+
+    def id(self, item: Step | Source) -> str:
+        """The id of a step's result, or of a source's contents.
+
+        Raises:
+            DataError: an outside file cannot be read.
+        """
+        if id(item) not in self._ids:
+            if isinstance(item, Source):
+                found = self._source_id(item)
+            else:
+                inputs = {name: self.id(given) for name, given in item.inputs.items()}
+                found = step_id(item.name, item.version, item.values, inputs)
+            self._ids[id(item)] = found
+        return self._ids[id(item)]
+
+    def _source_id(self, source: Source) -> str:
+        return digest([self.store.content(path) for path in source.paths])[:ID_CHARACTERS]
+
+    def step(self, name: str) -> Step:
+        """The step of that name.
+
+        Raises:
+            UsageError: there is none; the nearest name is shown.
+        """
+        names = [step.name for step in self.steps]
+        if name not in names:
+            near = difflib.get_close_matches(name, names, 1)
+            raise UsageError(
+                f'this build has no stage "{name}"',
+                where="stages: " + " ".join(names),
+                hint=f'did you mean "{near[0]}"?' if near else "name one of these",
+            )
+        return self.steps[names.index(name)]
+
+    def folder(self, step: Step) -> Path:
+        """Where the finished result lives, or would live."""
+        return self.store.final(step.name, self.id(step))
+
+    def finished(self, step: Step) -> bool:
+        """Whether the result is there, whole."""
+        return self.store.manifest(step.name, self.id(step)) is not None and not self.store.damage(
+            step.name, self.id(step)
+        )
+
+    def run(
+        self,
+        *,
+        recipe: str = "",
+        until: str = "",
+        wait: bool = True,
+        watch: Watch | None = None,
+        workers: int = 1,
+        threads: int = 1,
+    ) -> list[Built]:
+        """Build every step in order, up to and with ``until`` (empty: all).
+
+        Raises:
+            UsageError: ``until`` is no stage.
+            MachineError: the disk is full, or memory ran out.
+            ShikomiError: the store is in use and ``wait`` is false, or whatever a stage raises.
+        """
+        watch = watch or Unwatched()
+        last = self.steps.index(self.step(until)) + 1 if until else len(self.steps)
+        with _machine_errors(self.store.root):
+            self.store.create()
+            with hold(self.store.lock_path, recipe, wait=wait, say=watch.say):
+                return self._run_all(self.steps[:last], recipe, watch, workers, threads)
+
+    def _run_all(self, chosen: list[Step], recipe: str, watch: Watch, workers: int, threads: int) -> list[Built]:
+        begun, done = time.perf_counter(), []
+        self.store.journal.write("build_started", recipe=recipe, stages=[step.name for step in chosen])
+        for source in sources(chosen):
+            self.id(source)
+        self.store.save_hashes()
+        for number, step in enumerate(chosen, start=1):
+            progress = watch.begin(step.name, number, len(chosen))
+            built = self._cached(step, watch) or self._run_one(step, Context(progress, workers, threads))
+            watch.end(step.name, built.seconds, built.cached)
+            done.append(built)
+        seconds = round(time.perf_counter() - begun, 2)
+        self.store.journal.write("build_finished", recipe=recipe, seconds=seconds)
+        return done
+
+    def _cached(self, step: Step, watch: Watch) -> Built | None:
+        """The finished result, if there is one; one whose files are damaged is taken away and built anew."""
+        identity = self.id(step)
+        if (
+            self.store.manifest(step.name, identity) is None
+            and (self.store.work(step.name, identity) / MANIFEST).is_file()
+        ):
+            self.store.move_in(step.name, identity)  # cut off between the manifest and the rename
+        manifest = self.store.manifest(step.name, identity)
+        if manifest is None:
+            return None
+        damage = self.store.damage(step.name, identity)
+        if damage:
+            watch.say(f"{step.name}: the finished result is damaged ({damage}) and is built again")
+            self.store.journal.write("stage_damaged", stage=step.name, id=identity, what=damage)
+            self.store.discard(step.name, identity)
+            return None
+        return Built(step.name, identity, self.folder(step), True, manifest["seconds"])
+
+    def _run_one(self, step: Step, context: Context) -> Built:
+        identity = self.id(step)
+        out = self.store.begin(step.name, identity)
+        inputs = {name: self._input_folder(given) for name, given in step.inputs.items()}
+        before = self.store.spent(step.name, identity)
+        self.store.journal.write("stage_started", stage=step.name, id=identity, resumed=any(out.iterdir()))
+        meter = Meter().start()
+        noted = _Noted(self.store, step.name, identity, before, meter, context.progress)
+        try:
+            facts = step.run(inputs, out, Context(noted, context.workers, context.threads))
+            self._check_sources(step)
+        except BaseException as error:
+            with contextlib.suppress(OSError):
+                noted.write()
+                self.store.journal.write("stage_failed", stage=step.name, id=identity, error=_first_line(error))
+            raise
+        finally:
+            meter.stop()
+        manifest = {
+            **self.described(step),
+            "facts": _json(facts, step.name),
+            "seconds": round(before["seconds"] + meter.seconds, 2),
+            "cpu_seconds": round(before["cpu_seconds"] + meter.cpu, 2),
+            "peak_mb": round(meter.peak_mb),
+            "workers": context.workers,
+            "threads": context.threads,
+            "versions": versions(),
+            "machine": machine(),
+        }
+        folder = self.store.publish(step.name, identity, manifest)
+        self.store.journal.write("stage_finished", stage=step.name, id=identity, seconds=manifest["seconds"])
+        return Built(step.name, identity, folder, False, manifest["seconds"])
+
+    def described(self, step: Step) -> dict[str, Any]:
+        """What decides a step's id, as its manifest tells it."""
+        inputs = {
+            name: {"step" if isinstance(given, Step) else "source": given.name, "id": self.id(given)}
+            for name, given in step.inputs.items()
+        }
+        return {
+            "step": step.name, "version": step.version, "id": self.id(step), "page": step.values, "inputs": inputs,
+        }  # fmt: skip
+
+    def _input_folder(self, given: Step | Source) -> Path:
+        return self.folder(given) if isinstance(given, Step) else (given.paths or [self.store.root])[0].parent
+
+    def _check_sources(self, step: Step) -> None:
+        for given in step.inputs.values():
+            if isinstance(given, Source) and self._source_id(given) != self.id(given):
+                raise DataError(
+                    f"files changed while stage {step.name} was reading them",
+                    where=", ".join(map(str, given.paths[:3])),
+                    hint="give the same command again once they stay as they are",
+                )
+
+
+class _Noted:
+    """Passes progress on, and now and then notes the time the stage has taken."""
+
+    def __init__(
+        self, store: Store, step: str, identity: str, before: dict[str, float], meter: Meter, inner: Progress
+    ) -> None:
+        self.store, self.step, self.identity = store, step, identity
+        self.before, self.meter, self.inner = before, meter, inner
+        self.due = NOTE_SECONDS
+
+    def __call__(self, done: float, total: float, unit: str, note: str = "") -> None:
+        self.inner(done, total, unit, note)
+        if self.meter.seconds >= self.due:
+            self.due = self.meter.seconds + NOTE_SECONDS
+            self.write()
+
+    def write(self) -> None:
+        seconds = self.before["seconds"] + self.meter.seconds
+        self.store.spend(self.step, self.identity, seconds, self.before["cpu_seconds"] + self.meter.cpu)
+
+
+@contextlib.contextmanager
+def _machine_errors(root: Path) -> Iterator[None]:
+    """Tell a full disk or memory as what it is, wherever in a stage it showed."""
+    try:
+        yield
+    except Exception as error:
+        told = _machine_error(error, root)
+        if told is None:
+            raise
+        raise told from error
+
+
+def _machine_error(error: BaseException, root: Path) -> MachineError | None:
+    link: BaseException | None = error
+    while link is not None:
+        number = link.errno if isinstance(link, OSError) else None
+        if number in _FULL or any(words in str(link).lower() for words in _FULL_WORDS):
+            return _full(_FULL.get(number or 0, _FULL[errno.ENOSPC]), root)
+        if number == errno.EFBIG:
+            return _full("a file would grow past the limit for files here", root)
+        if isinstance(link, MemoryError):
+            return MachineError(
+                "memory ran out", where=str(root), hint="use fewer --workers, or a smaller model or batch"
+            )
+        link = link.__cause__ or link.__context__
+    return None
+
+
+def _full(what: str, root: Path) -> MachineError:
+    there = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
+    free = format_bytes(shutil.disk_usage(there).free)
+    return MachineError(
+        f"{what}: {free} free where the store is",
+        where=str(root),
+        hint="make room and give the same command again: it goes on from here; nothing half-written counts as finished",
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [""])[0] or type(error).__name__
+
+
+def _json(facts: Any, step: str) -> Any:
+    """Facts as plain JSON values (numbers of numpy become Python's)."""
+    try:
+        return json.loads(json.dumps(facts or {}, default=lambda value: value.item(), allow_nan=False))
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ShikomiError(f"the facts that stage {step} returned are not JSON: {error}", where=step) from error
+
+
+def versions() -> dict[str, str]:
+    """Versions of this package, of Python, and of the libraries that are loaded."""
+    from importlib import metadata
+
+    found = {"shikomi": metadata.version("shikomi"), "python": platform.python_version()}
+    for name in VERSIONED:
+        if name in sys.modules:
+            with contextlib.suppress(metadata.PackageNotFoundError):
+                found[name] = metadata.version(name)
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """The machine a stage ran on, as far as it bears on time and rounding."""
+    from shikomi.plan.hardware import describe
+
+    return describe()
