@@ -56,13 +56,13 @@ class RulesPage(Page):
     """
 
     min_letters: float | None = None
-    """Characters that are letters, of any script."""
+    """Characters of the text."""
     min_japanese_letters: float | None = None
-    """Characters that are hiragana, katakana, kanji or Japanese punctuation."""
+    """Japanese letters of the text: hiragana, katakana, kanji, and the marks 。．！？、，."""
     min_hiragana_fraction: float | None = None
-    """Share of hiragana among the letters."""
+    """Share of hiragana among the Japanese letters."""
     max_katakana_fraction: float | None = None
-    """Share of katakana among the letters."""
+    """Share of katakana among the Japanese letters."""
     min_japanese_fraction: float | None = None
     """Share of Japanese letters among all characters."""
     min_mean_sentence_length: float | None = None
@@ -72,7 +72,7 @@ class RulesPage(Page):
     max_max_sentence_length: float | None = None
     """Length of the longest sentence."""
     max_ellipsis_fraction: float | None = None
-    """Share of sentences that end in an ellipsis."""
+    """Share of sentences that end in … or ・ instead of a stop."""
     max_duplicate_paragraph_fraction: float | None = None
     """Share of paragraphs that repeat an earlier one."""
     max_duplicate_paragraph_characters_fraction: float | None = None
@@ -82,32 +82,32 @@ class RulesPage(Page):
     max_duplicate_sentence_characters_fraction: float | None = None
     """Share of characters in sentences that repeat an earlier one."""
     max_top_2gram_fraction: float | None = None
-    """Share of characters in the commonest 2-gram of characters."""
+    """Share of the commonest 2-gram of characters among all 2-grams of the text."""
     max_top_3gram_fraction: float | None = None
-    """Share of characters in the commonest 3-gram of characters."""
+    """Share of the commonest 3-gram of characters among all 3-grams of the text."""
     max_top_4gram_fraction: float | None = None
-    """Share of characters in the commonest 4-gram of characters."""
+    """Share of the commonest 4-gram of characters among all 4-grams of the text."""
     max_duplicate_5gram_fraction: float | None = None
-    """Share of characters in 5-grams of characters that occur more than once."""
+    """Share of the distinct 5-grams of characters that occur more than once."""
     max_duplicate_6gram_fraction: float | None = None
-    """Share of characters in 6-grams of characters that occur more than once."""
+    """Share of the distinct 6-grams of characters that occur more than once."""
     max_duplicate_7gram_fraction: float | None = None
-    """Share of characters in 7-grams of characters that occur more than once."""
+    """Share of the distinct 7-grams of characters that occur more than once."""
     max_duplicate_8gram_fraction: float | None = None
-    """Share of characters in 8-grams of characters that occur more than once."""
+    """Share of the distinct 8-grams of characters that occur more than once."""
     max_duplicate_9gram_fraction: float | None = None
-    """Share of characters in 9-grams of characters that occur more than once."""
+    """Share of the distinct 9-grams of characters that occur more than once."""
     max_duplicate_10gram_fraction: float | None = None
-    """Share of characters in 10-grams of characters that occur more than once."""
+    """Share of the distinct 10-grams of characters that occur more than once."""
 
 
 class CopiesPage(Page):
     """How copies are found: exact ones by hash, near ones by MinHash over character 5-grams."""
 
     exact: bool = True
-    """Drop a document whose text, spaces and width of characters apart, equals an earlier kept one's."""
+    """Drop a document whose text equals an earlier one's."""
     near: bool = True
-    """Drop a document that is a near copy of an earlier kept one."""
+    """Drop a document that is a near copy of an earlier one."""
     bands: int = Field(default=40, ge=1, le=256)
     """Bands of the signature; documents that agree in one whole band are compared."""
     rows: int = Field(default=20, ge=1, le=64)

@@ -19,15 +19,21 @@ class OptimPage(Page):
     muon_rate: float = Field(default=0.02, gt=0)
     """Peak Muon rate (update scaled to unit RMS per matrix: see train/optim.py)."""
     warmup_share: float = Field(default=0.02, ge=0, lt=1)
+    """Share of the run over which the rate rises from 0 to its peak."""
     decay_share: float = Field(default=0.5, ge=0, le=1)
     """Share of the run over which the rate falls to ``final_rate`` of its peak (WSD schedule)."""
     final_rate: float = Field(default=0.05, ge=0, le=1)
+    """The last rate, as a share of the peak."""
     weight_decay: float = Field(default=0.1, ge=0)
+    """Decoupled weight decay of matrices; vectors and embeddings are spared."""
     beta1: float = Field(default=0.9, ge=0, lt=1)
+    """AdamW decay of the mean of gradients."""
     beta2: float = Field(default=0.95, ge=0, lt=1)
+    """AdamW decay of the mean of squared gradients."""
     eps: float = Field(default=1e-8, gt=0, le=1e-7)
     """AdamW epsilon; above 1e-7 is refused: one 172B run was lost to it (LLM-jp-3, NII report)."""
     clip_norm: float = Field(default=1.0, gt=0)
+    """Gradients whose global norm is larger are scaled down to it."""
 
 
 class TrainPage(Page):
@@ -38,11 +44,14 @@ class TrainPage(Page):
     batch_tokens: Count = Field(default=4096, ge=16)
     """Tokens of one optimiser step, whatever the hardware."""
     sequence_tokens: Count = Field(default=256, ge=16)
+    """Tokens of one row; documents are packed into rows."""
     micro_batch_sequences: int = Field(default=16, ge=1, json_schema_extra=WHERE_ONLY)
     """Rows in memory at once: changes speed and memory, not the result beyond rounding."""
     seed: int = 1
+    """Seed of the initial weights and of the order of rows."""
     optim: OptimPage = OptimPage()
     checkpoint_steps: int = Field(default=100, ge=1, json_schema_extra=WHERE_ONLY)
+    """Steps between checkpoints: what is lost at most when a run is cut off."""
 
 
 class AnnealPage(TrainPage):

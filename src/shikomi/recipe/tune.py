@@ -16,6 +16,7 @@ class SourcePage(Page):
     path: str = Field(json_schema_extra=WHERE_ONLY)
     """A file or glob; relative paths start at the recipe's folder."""
     form: Literal["messages", "sharegpt", "alpaca", "prompt-completion", "utterances", "squad", "preference"]
+    """How the file is written; docs/guides/own-pages.md shows one row of each."""
     licence: str
     """Name of its licence, for example ``CC-BY-SA-4.0``; decides what the result may be used for."""
     limit: Count = Field(default=0, ge=0)
@@ -27,6 +28,7 @@ class DialoguesPage(Page):
 
     sources: list[SourcePage] = []
     seed: int = 11
+    """Seed of wordings and splits."""
     forms_per_field: int = Field(default=24, ge=2)
     """Question wordings a field that tuning dialogues use (sample only)."""
     dialogues_per_fact: int = Field(default=12, ge=1)
@@ -41,13 +43,18 @@ class SftPage(Page):
     tokens: Count = Field(default=100_000, ge=0)
     """Tokens seen (prompts included)."""
     batch_tokens: Count = Field(default=4096, ge=16)
+    """Tokens of one optimiser step, whatever the hardware."""
     sequence_tokens: Count = Field(default=256, ge=16)
+    """Tokens of one row; dialogues are packed into rows and longer ones cut."""
     micro_batch_sequences: int = Field(default=16, ge=1, json_schema_extra=WHERE_ONLY)
+    """Rows in memory at once: changes speed and memory, not the result beyond rounding."""
     seed: int = 2
+    """Seed of the order of dialogues."""
     replay_share: float = Field(default=0.2, ge=0, lt=1)
     """Share of tokens that are replayed crawl text, against forgetting."""
     optim: OptimPage = OptimPage(rate=0.0003, muon_rate=0.001)
     checkpoint_steps: int = Field(default=50, ge=1, json_schema_extra=WHERE_ONLY)
+    """Steps between checkpoints: what is lost at most when a run is cut off."""
 
 
 class DpoPage(Page):
@@ -56,10 +63,15 @@ class DpoPage(Page):
     pairs: Count = Field(default=1000, ge=0)
     """Preference pairs seen."""
     batch_pairs: Count = Field(default=32, ge=1)
+    """Pairs of one optimiser step, whatever the hardware."""
     micro_batch_pairs: int = Field(default=32, ge=1, json_schema_extra=WHERE_ONLY)
+    """Pairs in memory at once: changes speed and memory, not the result beyond rounding."""
     beta: float = Field(default=0.1, gt=0)
+    """How strongly the answers are held to the reference: higher changes less."""
     chosen_nll: float = Field(default=0.0, ge=0)
     """Weight of the chosen answer's negative log-likelihood per token: holds facts in place."""
     seed: int = 3
+    """Seed of the order of pairs."""
     optim: OptimPage = OptimPage(kind="adamw", rate=0.0001)
     checkpoint_steps: int = Field(default=20, ge=1, json_schema_extra=WHERE_ONLY)
+    """Steps between checkpoints: what is lost at most when a run is cut off."""
