@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from shikomi.recipe.sample import SamplePage
 from shikomi.sample import tables
+from shikomi.sample.likeness import repeated_share
 from shikomi.sample.tables import ending
 from shikomi.sample.world import FIELDS, FIRST_RESULT_YEAR, NUM_RESULT_YEARS, Company, World
 
@@ -20,11 +21,14 @@ POLITE_SHARE = {"profile": 0.6, "news": 0.1, "interview": 0.4, "product": 0.7, "
 MIN_JAPANESE_LETTERS = 450
 """Articles go on until they have this many; Swallow's rule asks for 400, the rest is room for trimmed lines."""
 
+MAX_REPEATED_SHARE = 0.115
+"""Share of 5-grams that occur twice in an article; Swallow's rule drops a page above 0.15."""
+
 ROUNDUP_COMPANIES = 4
 GUIDE_SHARE = 0.04
 """General articles, as a share of those about companies: they bring the vocabulary of questions into the crawl."""
 
-_OTHER_LETTERS = re.compile("[^ぁ-ゖァ-ヺー々、。一-鿿]")
+_OTHER_LETTERS = re.compile("[^ぁ-ゖァ-ヺ々、。一-鿿]")
 
 NEWS_HOSTS = ("keizai-techo", "sangyo-dayori", "chiiki-biz", "kaisha-meguri", "hataraku-note", "monozukuri-shimbun")
 """Sites that write about many companies; the top-level domain ``.example`` never resolves (RFC 2606)."""
@@ -89,8 +93,14 @@ def fact_sentences(rng: random.Random, company: Company, fields: list[str], poli
     return [writer.compound(group) for group in _groups(rng, fields)]
 
 
+def again(rng: random.Random, company: Company, count: int, polite: bool) -> list[str]:
+    """``count`` more sentences about a company, each with one fact and something told about it."""
+    writer = _Writer(rng, company, polite)
+    return [writer.say(f"more.{rng.choice(FIELDS)}") for _ in range(count)]
+
+
 def japanese_letters(text: str) -> int:
-    """Kana, kanji, 。 and 、 in a text (the letters that Swallow's rules count)."""
+    """Kana, kanji, 。 and 、 in a text (the letters that Swallow's rules count; ー is none of them)."""
     return len(text) - len(_OTHER_LETTERS.findall(text))
 
 
@@ -161,8 +171,21 @@ def _groups(rng: random.Random, fields: list[str]) -> list[list[str]]:
 
 
 def _about(rng: random.Random, company: Company, genre: str, name: str) -> Article:
-    polite = rng.random() < POLITE_SHARE.get(genre, 0.0)
-    writer = _Writer(rng, company, polite)
+    """An article about one company; drawn again (at most eight times) while it repeats itself too much."""
+    for _ in range(8):
+        writer = _Writer(rng, company, rng.random() < POLITE_SHARE.get(genre, 0.0))
+        sentences = _vary_name(rng, _tell(rng, writer, genre), company.name)
+        if repeated_share("".join(sentences)) <= MAX_REPEATED_SHARE:
+            break
+    title = writer.fill(writer.pick(f"title.{genre}"))
+    own = f"{company.latin.lower().replace(' ', '-')}.example"
+    host = own if genre in ("profile", "recruit", "results") else f"{rng.choice(NEWS_HOSTS)}.example"
+    paragraphs = _paragraphs(rng, sentences)
+    return Article(name, title, paragraphs, (company.name,), genre, _date(rng, writer.year), host)
+
+
+def _tell(rng: random.Random, writer: _Writer, genre: str) -> list[str]:
+    """Opening, all facts once in sentences of one to three, then one by one again until the text is long enough."""
     fields = rng.sample(FIELDS, len(FIELDS))
     sentences = [writer.opening(genre, fields)]
     sentences += [writer.compound(group) for group in _groups(rng, fields)]
@@ -171,22 +194,17 @@ def _about(rng: random.Random, company: Company, genre: str, name: str) -> Artic
         sentences.insert(1, writer.say("revenue"))
     elif genre == "news":
         sentences.insert(1, writer.say("event"))
-    again: list[str] = []
+    left: list[str] = []
     while japanese_letters("".join(sentences)) < goal:
-        if not again:
-            again = rng.sample(FIELDS, len(FIELDS))
-        field = again.pop()
-        sentences.append(writer.say(f"{rng.choice(('one', 'more', 'more'))}.{field}"))
+        if not left:
+            left = rng.sample(FIELDS, len(FIELDS))
+        sentences.append(writer.say(f"{rng.choice(('one', 'more', 'more'))}.{left.pop()}"))
         chance = rng.random()
         if chance < 0.12:
             sentences.append(writer.say("filler"))
         elif chance < 0.17:
             sentences.append(writer.say(rng.choice(("revenue", "event"))))
-    paragraphs = _paragraphs(rng, _vary_name(rng, sentences, company.name))
-    title = writer.fill(writer.pick(f"title.{genre}"))
-    own = f"{company.latin.lower().replace(' ', '-')}.example"
-    host = own if genre in ("profile", "recruit", "results") else f"{rng.choice(NEWS_HOSTS)}.example"
-    return Article(name, title, paragraphs, (company.name,), genre, _date(rng, writer.year), host)
+    return sentences
 
 
 def _roundup(rng: random.Random, group: list[Company], name: str) -> Article:

@@ -1,4 +1,4 @@
-"""Tasks besides question answering: extraction to JSON, summaries, translation, dialogues of several turns, greetings."""
+"""Tasks besides question answering: extraction, summaries, translation, dialogues of several turns, greetings."""
 
 from __future__ import annotations
 

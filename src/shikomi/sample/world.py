@@ -9,7 +9,7 @@ from shikomi.errors import RecipeError
 from shikomi.recipe.sample import SamplePage
 from shikomi.sample import tables
 
-FIELDS = ("founded", "head_office", "president", "product", "employees", "business")
+FIELDS: tuple[str, ...] = ("founded", "head_office", "president", "product", "employees", "business")
 """The facts that can be asked about, in the order in which files list them."""
 
 FIRST_YEAR, LAST_YEAR = 1948, 2021
