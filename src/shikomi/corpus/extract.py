@@ -39,6 +39,9 @@ def extract_lines(page: str, *, comments: bool = False) -> list[str]:
     Raises:
         ValueError, RuntimeError: the parser gave up on the page.
     """
+    cut = page.rfind("<")
+    if page.find(">", cut) < 0:  # cut off in the middle of a tag
+        page = page[:cut] if cut >= 0 else page
     page = _LONE_CHARACTER.sub(f">\\1{_JOINER}", page)
     text = extract_plain_text(
         page,

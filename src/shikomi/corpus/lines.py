@@ -12,6 +12,8 @@ LONG_LINE = 40
 """A line of this many characters with hiragana in it is running text even without a full stop (chosen by eye)."""
 MAX_BOILERPLATE = 160
 """A longer line is never taken for boilerplate because of a word in it."""
+MAX_CUT = 0.25
+"""Largest share of a text's characters that its footer may be."""
 _EDGE_LINES = 3
 """Lines at either end of a page among which notices about cookies and browsers stand."""
 FOOTER_LINES = 10
@@ -37,6 +39,10 @@ _KANA_OR_COMMA = re.compile("[\u3041-\u3096、，]")
 _BREADCRUMB = re.compile(r"\s[>＞»›]\s|^[^。]{1,30}(?:[>＞»›][^。>＞»›]{1,40}){2,}$")
 _ARROW = re.compile("[>＞»›]")
 _SEPARATORS = re.compile(r"[\s|｜/・>＞»›•:：,、<＜«‹()（）\[\]]+")
+_SPACED_SEPARATORS = re.compile(r"\s*[|｜/>＞»›•\t]\s*")
+_DATE = re.compile(
+    r"^(?:公開|更新|投稿|掲載|作成|最終)*日?時?[:：\s]*\d{2,4}\s*[-/.年]\s*\d{1,2}\s*[-/.月][\d\s日時分:()（）月火水木金土曜JST]*$"
+)
 _TABLE_OR_LIST = re.compile(r"^[・•*\-]|^\d+[.)．）]|\t|[:：]\s*\S")
 
 
@@ -66,9 +72,12 @@ def kind_of(line: str, anchors: frozenset[str] | set[str], words: Sequence[str] 
 
 def _only_links(line: str, anchors: frozenset[str] | set[str]) -> bool:
     """Whether a line is two or more link texts between separators, with at most one other word in four."""
-    parts = [part for part in _SEPARATORS.split(line) if part]
-    others = sum(part not in anchors for part in parts)
-    return len(parts) > 1 and others <= len(parts) // 4
+    for separators in (_SEPARATORS, _SPACED_SEPARATORS):
+        parts = [part for part in separators.split(line) if part]
+        others = sum(part not in anchors for part in parts)
+        if len(parts) > 1 and others <= len(parts) // 4:
+            return True
+    return False
 
 
 def trim(lines: Sequence[str], anchors: frozenset[str] | set[str], title: str = "") -> list[str]:
@@ -88,7 +97,7 @@ def trim(lines: Sequence[str], anchors: frozenset[str] | set[str], title: str = 
     first, last = running[0], running[-1]
     kept = []
     for index in range(first):
-        heading = index == first - 1 and kinds[index] == OTHER
+        heading = index == first - 1 and kinds[index] == OTHER and not _DATE.match(lines[index])
         if heading or (kinds[index] in (OTHER, LINK) and _in_title(lines[index], title)):
             kept.append(lines[index])
     kept += _between(lines[first : last + 1], kinds[first : last + 1])
@@ -128,13 +137,17 @@ def _in_title(line: str, title: str) -> bool:
 
 
 def cut_footer(lines: Sequence[str]) -> list[str]:
-    """Cut a text at the first footer line among its last ten."""
+    """Cut a text at the first footer line among its last ten, but never off more than a quarter of its characters.
+
+    The limit is ours: in a text of few lines a heading such as 会社案内 would else cut everything after it.
+    """
     start = max(0, len(lines) - FOOTER_LINES)
     tail = "\n".join(lines[start:]).lower()
     if not any(word in tail for word in _FOOTER_WORDS):
         return list(lines)
+    total = sum(map(len, lines))
     for index in range(start, len(lines)):
         covered = sum(map(len, _FOOTER_PATTERN.findall(lines[index].lower())))
-        if covered > FOOTER_SHARE * len(lines[index]):
+        if covered > FOOTER_SHARE * len(lines[index]) and sum(map(len, lines[index:])) <= MAX_CUT * total:
             return list(lines[:index])
     return list(lines)
