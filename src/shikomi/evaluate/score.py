@@ -128,10 +128,11 @@ def wilson(successes: float, n: float, z: float = Z95) -> tuple[float, float]:
     """Wilson's score interval of a share of independent items (Wilson 1927); (0, 1) for n = 0."""
     if n <= 0:
         return 0.0, 1.0
-    share = successes / n
+    share = min(1.0, float(successes) / n)
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # At the ends the formula gives exactly 0 and 1; rounding does not.
+    return max(0.0, centre - half) if share > 0 else 0.0, min(1.0, centre + half) if share < 1 else 1.0
 
 
 class Resampler:
