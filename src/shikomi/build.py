@@ -76,9 +76,7 @@ def _corpus(recipe: Recipe, folder: Path, crawl: Step | Source) -> Step:
         from shikomi.corpus.pipeline import build_corpus
 
         warcs = crawl.paths if isinstance(crawl, Source) else sorted(inputs["crawl"].glob("warc/*.warc.gz"))
-        return build_corpus(
-            page, warcs, out, licences=table, workers=context.workers, progress=context.progress
-        )
+        return build_corpus(page, warcs, out, licences=table, workers=context.workers, progress=context.progress)
 
     return Step("corpus", 1, page.identity(), inputs, run)
 
@@ -125,10 +123,18 @@ def _pretrain(recipe: Recipe, tokens: Step, tokenizer: Step, base: Path | None) 
         inputs["base"] = Source("base", [base / "config.json", *sorted(base.glob("*.safetensors"))])
 
     def run(inputs: Inputs, out: Path, context: Context) -> dict[str, Any]:
+        from shikomi.tokenizer.codec import Codec
         from shikomi.train.stretch import pretrain
 
         return pretrain(
-            recipe.pretrain, recipe.model, base, inputs["tokens"], inputs["tokenizer"], out, progress=context.progress
+            recipe.pretrain,
+            recipe.model,
+            base,
+            tokens=inputs["tokens"],
+            tokenizer=inputs["tokenizer"],
+            codec=Codec(inputs["tokenizer"]),
+            out=out,
+            progress=context.progress,
         )
 
     page = {"train": recipe.pretrain.identity(), "model": recipe.model.identity() if base is None else {}}
@@ -160,9 +166,10 @@ def _anneal(recipe: Recipe, inputs: dict[str, Step]) -> Step:
     """Dialogues enter here, while the crawl is still being read."""
 
     def run(inputs: Inputs, out: Path, context: Context) -> dict[str, Any]:
+        from shikomi.tokenizer.codec import Codec
         from shikomi.train.stretch import anneal
 
-        return anneal(recipe.anneal, **inputs, out=out, progress=context.progress)
+        return anneal(recipe.anneal, **inputs, codec=Codec(inputs["tokenizer"]), out=out, progress=context.progress)
 
     return Step("anneal", 1, recipe.anneal.identity(), inputs, run)
 
@@ -171,9 +178,10 @@ def _sft(recipe: Recipe, inputs: dict[str, Step]) -> Step:
     """Assistant turns only."""
 
     def run(inputs: Inputs, out: Path, context: Context) -> dict[str, Any]:
+        from shikomi.tokenizer.codec import Codec
         from shikomi.tune.sft import sft
 
-        return sft(recipe.sft, **inputs, out=out, progress=context.progress)
+        return sft(recipe.sft, **inputs, codec=Codec(inputs["tokenizer"]), out=out, progress=context.progress)
 
     return Step("sft", 1, recipe.sft.identity(), inputs, run)
 
@@ -182,9 +190,10 @@ def _dpo(recipe: Recipe, inputs: dict[str, Step]) -> Step:
     """Preferences, against the SFT model as the reference."""
 
     def run(inputs: Inputs, out: Path, context: Context) -> dict[str, Any]:
+        from shikomi.tokenizer.codec import Codec
         from shikomi.tune.dpo import dpo
 
-        return dpo(recipe.dpo, **inputs, out=out, progress=context.progress)
+        return dpo(recipe.dpo, **inputs, codec=Codec(inputs["tokenizer"]), out=out, progress=context.progress)
 
     return Step("dpo", 1, recipe.dpo.identity(), inputs, run)
 
@@ -241,7 +250,7 @@ def _files(patterns: list[str], folder: Path, key: str) -> list[Path]:
     """
     found: list[Path] = []
     for pattern in patterns:
-        matches = sorted(glob.glob(str(folder / Path(pattern).expanduser())))
+        matches = sorted(glob.glob(str(folder / Path(pattern).expanduser())))  # noqa: PTH207 - absolute patterns too
         exact = folder / Path(pattern).expanduser()
         if not matches and exact.exists():
             matches = [str(exact)]

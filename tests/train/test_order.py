@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -116,5 +118,5 @@ def test_schedule_warms_up_holds_and_decays_to_its_floor():
     factors = [rate_factor(step, 100, page) for step in range(100)]
     assert factors[0] == pytest.approx(0.1)
     assert factors[10:49] == [1.0] * 39
-    assert all(a >= b for a, b in zip(factors[50:], factors[51:], strict=False))
+    assert all(a >= b for a, b in itertools.pairwise(factors[50:]))
     assert 0.05 <= factors[-1] <= 0.08

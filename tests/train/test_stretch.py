@@ -14,6 +14,7 @@ from shikomi.recipe.model import ModelPage
 from shikomi.recipe.tokenizer import TokenizerPage
 from shikomi.recipe.train import AnnealPage, TrainPage
 from shikomi.recipe.tune import DpoPage, SftPage
+from shikomi.tokenizer.codec import Codec
 from shikomi.tokenizer.encode import encode_texts
 from shikomi.tokenizer.learn import learn_texts
 from shikomi.train.stretch import anneal, pretrain
@@ -48,12 +49,13 @@ def world(tmp_path_factory):
 
 def test_four_stages_follow_one_another(world, tmp_path):
     tokens, tokenizer, dialogues = world / "tokens", world / "tokenizer", world / "dialogues"
+    codec = Codec(tokenizer)
     outs = {name: tmp_path / name for name in ("pretrain", "anneal", "sft", "dpo")}
     for out in outs.values():
         out.mkdir()
     told = []
     facts = pretrain(
-        TrainPage(tokens=3000, **SMALL), SHAPE, None, tokens, tokenizer, outs["pretrain"],
+        TrainPage(tokens=3000, **SMALL), SHAPE, None, tokens, tokenizer, codec, outs["pretrain"],
         progress=lambda done, total, unit, note="": told.append((done, total, unit)),
     )  # fmt: skip
     assert facts["final_loss"] < facts["first_loss"]
@@ -61,9 +63,9 @@ def test_four_stages_follow_one_another(world, tmp_path):
     summary = read_json(outs["pretrain"] / "summary.json")
     assert summary["instruction_tokens"] == 0
     assert summary["crawl_tokens"] == 3072
-    anneal(AnnealPage(tokens=1024, **SMALL), outs["pretrain"], tokens, dialogues, tokenizer, outs["anneal"])
-    sft(SftPage(tokens=1024, **SMALL), outs["anneal"], tokens, dialogues, tokenizer, outs["sft"])
-    facts = dpo(DpoPage(pairs=12, batch_pairs=4), outs["sft"], dialogues, tokenizer, outs["dpo"])
+    anneal(AnnealPage(tokens=1024, **SMALL), outs["pretrain"], tokens, dialogues, tokenizer, codec, outs["anneal"])
+    sft(SftPage(tokens=1024, **SMALL), outs["anneal"], tokens, dialogues, tokenizer, codec, outs["sft"])
+    facts = dpo(DpoPage(pairs=12, batch_pairs=4), outs["sft"], dialogues, tokenizer, codec, outs["dpo"])
     assert facts["pairs_distinct"] == 6
     summary = read_json(outs["dpo"] / "summary.json")
     assert summary["crawl_tokens"] == 3072 + 512 + round(1024 * 0.2)
@@ -76,12 +78,13 @@ def test_four_stages_follow_one_another(world, tmp_path):
 
 
 def test_an_open_base_is_taken_as_it_is_and_its_copy_is_exact(world, tmp_path):
+    codec = Codec(world / "tokenizer")
     first, second = tmp_path / "a", tmp_path / "b"
     first.mkdir()
     second.mkdir()
-    pretrain(TrainPage(tokens=512, **SMALL), SHAPE, None, world / "tokens", world / "tokenizer", first)
+    pretrain(TrainPage(tokens=512, **SMALL), SHAPE, None, world / "tokens", world / "tokenizer", codec, first)
     page = TrainPage(tokens=0, **SMALL)
-    facts = pretrain(page, SHAPE, first, world / "tokens", world / "tokenizer", second)
+    facts = pretrain(page, SHAPE, first, world / "tokens", world / "tokenizer", codec, second)
     assert facts["steps"] == 0
     assert (first / "model.safetensors").read_bytes() == (second / "model.safetensors").read_bytes()
     loaded, config = weights.load(second)
@@ -90,15 +93,16 @@ def test_an_open_base_is_taken_as_it_is_and_its_copy_is_exact(world, tmp_path):
 
 
 def test_what_cannot_fit_is_said_first(world, tmp_path):
+    codec = Codec(world / "tokenizer")
     long = TrainPage(tokens=512, sequence_tokens=128, batch_tokens=256)
     with pytest.raises(RecipeError, match="longer than the model's context"):
-        pretrain(long, SHAPE, None, world / "tokens", world / "tokenizer", tmp_path)
+        pretrain(long, SHAPE, None, world / "tokens", world / "tokenizer", codec, tmp_path)
     tiny = ModelPage(**{**SHAPE.model_dump(), "max_tokens": 16})
     pretrain(
         TrainPage(tokens=64, sequence_tokens=16, batch_tokens=64), tiny, None, world / "tokens", world / "tokenizer",
-        tmp_path,
+        codec, tmp_path,
     )  # fmt: skip
     out = tmp_path / "dpo"
     out.mkdir()
     with pytest.raises(DataError, match="none of 6 preference pairs fits into 16 tokens"):
-        dpo(DpoPage(pairs=4), tmp_path, world / "dialogues", world / "tokenizer", out)
+        dpo(DpoPage(pairs=4), tmp_path, world / "dialogues", world / "tokenizer", codec, out)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from shikomi.data.dialogue import read_dialogues
+from shikomi.data.dialogue import Message, read_dialogues
 from shikomi.data.tokens import TokenShards
 from shikomi.errors import RecipeError
 from shikomi.io import read_json, write_json
@@ -16,14 +17,25 @@ from shikomi.model.config import from_page
 from shikomi.model.transformer import Transformer, initialise
 from shikomi.recipe.model import ModelPage
 from shikomi.recipe.train import AnnealPage, TrainPage
-from shikomi.tokenizer.codec import Codec
 from shikomi.train.batches import CrawlRows, DialogueRows, MixedRows, RowBatches, Rows
 from shikomi.train.loop import FitSpec, fit
 from shikomi.train.objective import NextToken
 
 
+class Codec(Protocol):
+    """What training needs of a tokenizer (``shikomi.tokenizer.codec.Codec`` is one)."""
+
+    vocab_size: int
+    eos_id: int
+    pad_id: int
+
+    def dialogue(self, messages: Sequence[Message]) -> tuple[list[int], list[int]]:
+        """Ids of a dialogue, and a mask that is 1 on what SFT trains on."""
+        ...
+
+
 def pretrain(
-    page: TrainPage, shape: ModelPage, base: Path | None, tokens: Path, tokenizer: Path, out: Path, *,
+    page: TrainPage, shape: ModelPage, base: Path | None, tokens: Path, tokenizer: Path, codec: Codec, out: Path, *,
     progress: Progress = silent,
 ) -> dict[str, Any]:  # fmt: skip
     """Train the unflavoured base on crawl text alone: from scratch, or from the open base in folder ``base``.
@@ -32,7 +44,6 @@ def pretrain(
         RecipeError: sequences longer than the model's context.
         DataError: too few tokens, or a base that cannot be read or has another vocabulary.
     """
-    codec = Codec(tokenizer)
     if base is None:
         model = Transformer(from_page(shape, codec.vocab_size))
         initialise(model, page.seed)
@@ -45,11 +56,10 @@ def pretrain(
 
 
 def anneal(
-    page: AnnealPage, before: Path, tokens: Path, dialogues: Path, tokenizer: Path, out: Path, *,
+    page: AnnealPage, before: Path, tokens: Path, dialogues: Path, tokenizer: Path, codec: Codec, out: Path, *,
     progress: Progress = silent,
 ) -> dict[str, Any]:  # fmt: skip
     """Go on from the base with tuning dialogues mixed into replayed crawl text; the loss covers every token."""
-    codec = Codec(tokenizer)
     model, _ = weights.load(before)
     check_lengths(page.sequence_tokens, model, "anneal")
     crawl = CrawlRows(TokenShards(tokens, "train"), page.sequence_tokens, codec.eos_id, page.seed)

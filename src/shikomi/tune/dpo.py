@@ -21,11 +21,10 @@ from shikomi.log import Progress, silent
 from shikomi.model import weights
 from shikomi.model.transformer import Transformer
 from shikomi.recipe.tune import DpoPage
-from shikomi.tokenizer.codec import Codec
 from shikomi.train.loop import FitSpec, autocast, device, fit
 from shikomi.train.objective import log_probs
 from shikomi.train.order import mix, permute
-from shikomi.train.stretch import finish
+from shikomi.train.stretch import Codec, finish
 
 
 @dataclass(frozen=True)
@@ -160,14 +159,20 @@ def reference_log_probs(model: Transformer, pairs: list[tuple[Side, Side]], pad_
 
 
 def dpo(
-    page: DpoPage, before: Path, dialogues: Path, tokenizer: Path, out: Path, *, progress: Progress = silent
+    page: DpoPage,
+    before: Path,
+    dialogues: Path,
+    tokenizer: Path,
+    codec: Codec,
+    out: Path,
+    *,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """Tune the model in ``before`` on ``preferences.jsonl``; the reference is that model as it came in.
 
     Raises:
         DataError: no pair fits into the model's context.
     """
-    codec = Codec(tokenizer)
     model, config = weights.load(before)
     preferences = list(read_preferences(dialogues / "preferences.jsonl"))
     pairs, too_long = encode_pairs(preferences, codec, config.max_tokens)

@@ -9,17 +9,15 @@ from shikomi.data.tokens import TokenShards
 from shikomi.log import Progress, silent
 from shikomi.model import weights
 from shikomi.recipe.tune import SftPage
-from shikomi.tokenizer.codec import Codec
 from shikomi.train.batches import CrawlRows, MixedRows, Rows
-from shikomi.train.stretch import check_lengths, dialogue_rows, finish, run_rows
+from shikomi.train.stretch import Codec, check_lengths, dialogue_rows, finish, run_rows
 
 
 def sft(
-    page: SftPage, before: Path, tokens: Path, dialogues: Path, tokenizer: Path, out: Path, *,
+    page: SftPage, before: Path, tokens: Path, dialogues: Path, tokenizer: Path, codec: Codec, out: Path, *,
     progress: Progress = silent,
 ) -> dict[str, Any]:  # fmt: skip
     """Tune the model in ``before`` on dialogues; only assistant turns and their end token are learned from."""
-    codec = Codec(tokenizer)
     model, _ = weights.load(before)
     check_lengths(page.sequence_tokens, model, "sft")
     talk = dialogue_rows(dialogues, codec, page.sequence_tokens, page.seed, answers_only=True)
