@@ -200,7 +200,7 @@ def read_licences(path: Path) -> dict[str, str]:
 def read_summary(shard: Path, fingerprint: str | None = None) -> dict[str, Any] | None:
     """The summary of a finished shard, or None if there is none, or it was made from something else."""
     try:
-        metadata = parquet.read_schema(shard).metadata or {}
+        metadata = parquet.read_metadata(shard).metadata or {}
     except (OSError, pa.ArrowInvalid):
         return None
     if fingerprint is not None and metadata.get(_FINGERPRINT, b"").decode() != fingerprint:
