@@ -47,8 +47,8 @@ quickstart: setup  ## build recipes/quickstart.toml and talk to its model
 	$(BIN)/shikomi doctor
 	$(BIN)/shikomi plan $(RECIPE) --store $(STORE)
 	$(BIN)/shikomi build $(RECIPE) --store $(STORE)
-	$(BIN)/shikomi chat $(RECIPE) --store $(STORE)
 	$(BIN)/shikomi report $(RECIPE) --store $(STORE)
+	$(BIN)/shikomi chat $(RECIPE) --store $(STORE)
 
 test: setup-dev  ## run the tests that take seconds (tests that need Chromium or real data skip where these are absent)
 	$(PYTEST) -m "not slow and not quickstart"
