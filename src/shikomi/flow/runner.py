@@ -127,7 +127,8 @@ class Build:
     def run(
         self,
         *,
-        recipe: str = "",
+        recipe: str = "build",
+        about: dict[str, Any] | None = None,
         until: str = "",
         wait: bool = True,
         watch: Watch | None = None,
@@ -135,6 +136,15 @@ class Build:
         threads: int = 1,
     ) -> list[Built]:
         """Build every step in order, up to and with ``until`` (empty: all).
+
+        Args:
+            recipe: the recipe's name: the record of this build is kept under it.
+            about: more for that record (file, overrides).
+            until: the last stage to build.
+            wait: whether to wait while another build holds the store.
+            watch: told what happens.
+            workers: processes a stage may use.
+            threads: threads one process may use.
 
         Raises:
             UsageError: ``until`` is no stage.
@@ -145,22 +155,36 @@ class Build:
         last = self.steps.index(self.step(until)) + 1 if until else len(self.steps)
         with _machine_errors(self.store.root):
             self.store.create()
-            with hold(self.store.lock_path, recipe, wait=wait, say=watch.say):
-                return self._run_all(self.steps[:last], recipe, watch, workers, threads)
+            stages = [step.name for step in self.steps[:last]]
+            with (
+                hold(self.store.lock_path, recipe, wait=wait, say=watch.say),
+                self._recorded(recipe, about or {}, stages),
+            ):
+                return self._run_all(self.steps[:last], watch, workers, threads)
 
-    def _run_all(self, chosen: list[Step], recipe: str, watch: Watch, workers: int, threads: int) -> list[Built]:
-        begun, done = time.perf_counter(), []
-        self.store.journal.write("build_started", recipe=recipe, stages=[step.name for step in chosen])
-        for source in sources(chosen):
+    @contextlib.contextmanager
+    def _recorded(self, recipe: str, about: dict[str, Any], stages: list[str]) -> Iterator[None]:
+        """Journal the build, and keep under the recipe's name which ids belong to it."""
+        begun, started = time.perf_counter(), round(time.time(), 3)
+        for source in sources(self.steps):
             self.id(source)
         self.store.save_hashes()
+        ids = [{"name": step.name, "id": self.id(step)} for step in self.steps]
+        record = {"recipe": recipe, **about, "steps": ids, "started": started, "finished": None, "seconds": None}
+        self.store.record(recipe, record)
+        self.store.journal.write("build_started", recipe=recipe, stages=stages)
+        yield
+        seconds = round(time.perf_counter() - begun, 2)
+        self.store.journal.write("build_finished", recipe=recipe, seconds=seconds)
+        self.store.record(recipe, record | {"finished": round(time.time(), 3), "seconds": seconds})
+
+    def _run_all(self, chosen: list[Step], watch: Watch, workers: int, threads: int) -> list[Built]:
+        done = []
         for number, step in enumerate(chosen, start=1):
             progress = watch.begin(step.name, number, len(chosen))
             built = self._cached(step, watch) or self._run_one(step, Context(progress, workers, threads))
             watch.end(step.name, built.seconds, built.cached)
             done.append(built)
-        seconds = round(time.perf_counter() - begun, 2)
-        self.store.journal.write("build_finished", recipe=recipe, seconds=seconds)
         return done
 
     def _cached(self, step: Step, watch: Watch) -> Built | None:

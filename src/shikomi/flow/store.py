@@ -7,6 +7,7 @@ Layout::
     <store>/work/<step>-<id>.spent.json   seconds spent by attempts that were cut off
     <store>/journal.jsonl          what happened, one event a line
     <store>/hashes.json            contents of outside files, by path, size and times of change
+    <store>/builds/<recipe>.json   which ids belong to a recipe, and when it was last built
     <store>/reports/               one HTML page a recipe
     <store>/lock                   held by the build that runs
 """
@@ -143,6 +144,10 @@ class Store:
         final = self.final(step, identity)
         (final / MANIFEST).unlink(missing_ok=True)
         shutil.rmtree(final)
+
+    def record(self, recipe: str, told: dict[str, Any]) -> None:
+        """Keep what a recipe's latest build is made of."""
+        write_json(self.root / "builds" / f"{recipe}.json", told)
 
     def content(self, path: Path) -> str:
         """SHA-256 of an outside file, remembered by its path, size and times of change.

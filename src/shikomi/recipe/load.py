@@ -9,14 +9,17 @@ import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, Generic, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from shikomi.errors import RecipeError
 from shikomi.recipe.licence import licence_errors
 from shikomi.recipe.lines import Key, key_lines
+from shikomi.recipe.page import Page
 from shikomi.recipe.schema import PATHS, Recipe, conflicts
+
+Kind = TypeVar("Kind", bound=Page)
 
 
 class RecipeErrors(RecipeError):
@@ -43,7 +46,19 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         RecipeError: the file cannot be read, or the recipe is wrong (``RecipeErrors`` for several mistakes).
     """
-    return _Loader(path, read_text(path), overrides).run()
+    loader = _Loader(path, read_text(path), Recipe, overrides)
+    recipe = loader.page()
+    loader.refuse([*conflicts(recipe), *licence_errors(recipe, path.parent)])
+    return recipe
+
+
+def load_page(path: Path, page: type[Kind]) -> Kind:
+    """Read a TOML file that is one page, with the same strictness and the same messages.
+
+    Raises:
+        RecipeError: the file cannot be read, or a key is wrong.
+    """
+    return _Loader(path, read_text(path), page, ()).page()
 
 
 def read_text(path: Path) -> str:
@@ -75,23 +90,21 @@ def _near_files(path: Path) -> str:
     return f"there is {named}" if named else "`shikomi init DIR` writes one to start from"
 
 
-class _Loader:
+class _Loader(Generic[Kind]):
     """One reading of one text; keeps what is needed to say where a mistake stands."""
 
-    def __init__(self, path: Path, text: str, overrides: Sequence[str]) -> None:
-        self.path, self.text, self.overrides = path, text, overrides
+    def __init__(self, path: Path, text: str, kind: type[Kind], overrides: Sequence[str]) -> None:
+        self.path, self.text, self.kind, self.overrides = path, text, kind, overrides
         self.lines: dict[Key, int] = {}
         self.set_by: dict[Key, str] = {}
 
-    def run(self) -> Recipe:
+    def page(self) -> Kind:
+        """The page, or every mistake in it."""
         raw = self._parse()
         self.lines = key_lines(self.text)
         for override in self.overrides:
             self._override(raw, override)
-        recipe = self._validate(raw)
-        self._raise(conflicts(recipe))
-        self._raise(licence_errors(recipe, self.path.parent))
-        return recipe
+        return self._validate(raw)
 
     def _parse(self) -> dict[str, Any]:
         try:
@@ -149,14 +162,14 @@ class _Loader:
                 return str(here.absolute())
         return value
 
-    def _validate(self, raw: dict[str, Any]) -> Recipe:
+    def _validate(self, raw: dict[str, Any]) -> Kind:
         try:
-            return Recipe.model_validate(raw)
+            return self.kind.model_validate(raw)
         except ValidationError as error:
             mended = self._mend(raw, error)
             if mended is not None:
                 return self._validate(mended)
-            self._raise([self._told(mistake) for mistake in error.errors(include_url=False)])
+            self.refuse([self._told(mistake) for mistake in error.errors(include_url=False)])
             raise AssertionError("unreachable") from error
 
     def _mend(self, raw: dict[str, Any], error: ValidationError) -> dict[str, Any] | None:
@@ -186,7 +199,7 @@ class _Loader:
         return RecipeError(f"{name}{what}", where=self._where(key), hint=hint)
 
     def _unknown_key(self, key: Key, given: Any) -> RecipeError:
-        page = page_at(Recipe, key[:-1])
+        page = page_at(self.kind, key[:-1])
         fields = list(page.model_fields) if page else []
         wrong = str(key[-1])
         near = difflib.get_close_matches(wrong, fields, 1, cutoff=0.6)
@@ -194,7 +207,7 @@ class _Loader:
         if near:
             hint = f'did you mean "{prefix}{near[0]}"?'
         else:
-            elsewhere = _elsewhere(wrong)
+            elsewhere = _elsewhere(self.kind, wrong)
             hint = f'did you mean "{elsewhere}"? ' if elsewhere else ""
             hint += f"allowed {'here' if key[:-1] else 'at the top'}: {', '.join(fields)}"
         kind = "table" if isinstance(given, dict) else "key"
@@ -210,7 +223,7 @@ class _Loader:
                 return f"{self.path}:{self.lines[key[:end]]}"
         return str(self.path)
 
-    def _raise(self, errors: list[RecipeError]) -> None:
+    def refuse(self, errors: list[RecipeError]) -> None:
         """Raise what was found, each with the place of its key."""
         if not errors:
             return
@@ -269,10 +282,10 @@ def _page_of(annotation: Any) -> type[BaseModel] | None:
     return next((found for found in map(_page_of, get_args(annotation)) if found), None)
 
 
-def _elsewhere(name: str) -> str:
+def _elsewhere(root: type[BaseModel], name: str) -> str:
     """A key of that name on another page, dotted; empty if there is none or more than one."""
     found = [
-        f"{page}.{name}" for page in Recipe.model_fields if (at := page_at(Recipe, (page,))) and name in at.model_fields
+        f"{page}.{name}" for page in root.model_fields if (at := page_at(root, (page,))) and name in at.model_fields
     ]
     return found[0] if len(found) == 1 else ""
 

@@ -1,0 +1,29 @@
+"""How much of this machine a verb uses, said before any library that counts threads is loaded."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def threads_and_workers(site: Path | None = None, workers: int | None = None) -> tuple[int, int]:
+    """Threads of one process and processes of a stage: the user's word, else the site's, else all processors.
+
+    Also tells the numerical libraries: they count the machine's processors, not those a container grants.
+
+    Raises:
+        RecipeError: the site file is wrong.
+    """
+    from shikomi.plan.hardware import usable_cores
+
+    cores = usable_cores()
+    threads, processes = cores, cores
+    if site is not None:
+        from shikomi.recipe.site import load_site
+
+        page = load_site(site)
+        threads, processes = page.threads or cores, page.workers or cores
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
+        os.environ.setdefault(name, str(threads))
+    told = os.environ["OMP_NUM_THREADS"].split(",")[0]
+    return int(told) if told.isdecimal() and int(told) > 0 else threads, workers or processes
