@@ -32,7 +32,7 @@ SHARES = {
 }
 """Pages of each kind as a share of the articles. The last two are made of articles, the others come on top."""
 
-NEAR = (0.91, 0.995)
+NEAR = (0.925, 0.995)
 SIMILAR = (0.5, 0.78)
 """Jaccard of near copies (dropped) and of pages that only share passages (kept). Between them lies the threshold of
 usual near-duplicate removal (0.8 to 0.9), where no decision is plainly right, so nothing is planted there."""
