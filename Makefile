@@ -69,8 +69,9 @@ format: setup-dev  ## put files into the one style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-reference: setup  ## write docs/reference/recipe.md anew from the recipe's pages
+reference: setup  ## write docs/reference/ anew from the recipe pages and the command line
 	$(BIN)/python docs/reference/generate.py
+	$(BIN)/python docs/reference/generate_commands.py
 
 bench-setup:  ## make one environment per peer under .venv-bench/ (for bench/)
 	PYTHON="$(PYTHON)" sh bench/setup.sh
