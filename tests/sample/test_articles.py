@@ -63,7 +63,7 @@ def test_all_wordings_fill_in_both_styles_without_a_slot_left(small_world):
         for line in lines:
             for polite in (False, True):
                 text = tables.ending(line, polite).format(**slots, **company.facts)
-                assert not re.search(r"[{}/]", text), (name, line)
+                assert not re.search(r"[{}/]|すします|るます|くます", text), (name, line)
 
 
 def test_no_page_states_a_fact_as_question_and_answer(default_world, default_articles):

@@ -164,6 +164,13 @@ def test_the_same_page_gives_the_same_bytes(crawl, tmp_path):
         assert (tmp_path / name).read_bytes() == (crawl[0] / name).read_bytes()
 
 
+def test_the_smallest_crawl_is_written_too(tmp_path):
+    summary = write_crawl(SamplePage(companies=8, eval_companies=2, articles_per_company=2), tmp_path)
+    rows = [row for _, row in read_jsonl(tmp_path / "labels.jsonl")]
+    assert len(rows) == summary["pages"]
+    assert {row["reason"] for row in rows} >= {"article", "spam", "thin", "not_japanese"}
+
+
 def test_it_says_that_it_is_synthetic(crawl):
     assert "synthetic" in (crawl[0] / "README.txt").read_text(encoding="utf-8")
     assert crawl[1]["synthetic"] is True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import random
 
 from shikomi.sample import tables
@@ -51,24 +52,20 @@ def drafts(world: World, articles: list[Article]) -> list[Draft]:
     companies = {company.name: company for company in world.companies}
     pages = [_page(article) for article in articles]
     count = {kind: max(2, round(share * len(articles))) for kind, share in SHARES.items()}
-    order = rng.sample(range(len(pages)), len(pages))
-    taken = iter(order)
-    for _ in range(count["personal_data"]):
-        index = next(taken)
+    taken = iter(rng.sample(range(len(pages)), len(pages)))  # each article is made into one kind at most
+    for index in itertools.islice(taken, count["personal_data"]):
         pages[index] = with_contact(rng, pages[index])
-    # Only articles in which one cut or the other is possible; the rest stay for the copies.
-    for turn in range(count["truncated"]):
-        index = next(taken)
+    for turn, index in enumerate(itertools.islice(taken, count["truncated"])):
         pages[index] = cut_off(rng, pages[index], keep=turn % 2 == 0)
     copies: list[tuple[int, Draft]] = []
     for kind in ("exact_copy", "near_copy", "similar"):
-        made = 0
-        while made < count[kind]:
-            index = next(taken)
-            pages[index] = dataclasses.replace(pages[index], cluster=f"c{index:05d}")
-            for copy in _copies(rng, kind, pages[index], companies.get(pages[index].company)):
-                copies.append((index, copy))
-                made += 1
+        goal = len(copies) + count[kind]
+        while len(copies) < goal and (index := next(taken, None)) is not None:
+            page = dataclasses.replace(pages[index], cluster=f"c{index:05d}")
+            made = _copies(rng, kind, page, companies.get(page.company))
+            if made:
+                pages[index] = page
+                copies += [(index, copy) for copy in made]
     others = [spam(rng, number) for number in range(count["spam"])]
     others += [thin(rng, rng.choice(world.companies), number) for number in range(count["thin"])]
     for language in ("en", "zh", "ko"):
