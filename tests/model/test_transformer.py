@@ -183,7 +183,7 @@ def test_a_config_that_would_change_the_arithmetic_is_refused(change, message):
 
 
 def test_damaged_folders_are_told_in_words(tokenizer, tmp_path):
-    with pytest.raises(DataError, match="config.json is missing"):
+    with pytest.raises(DataError, match=r"config\.json is missing"):
         weights.load(tmp_path)
     weights.save(make(SHAPES[0]), tmp_path / "m", tokenizer)
     path = tmp_path / "m" / "model.safetensors"
