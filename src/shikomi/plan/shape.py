@@ -1,0 +1,81 @@
+"""A decoder's size and its FLOPs, from a recipe page or a base's ``config.json``, without loading any library."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from shikomi.errors import DataError
+from shikomi.recipe.model import ModelPage
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What decides parameters and FLOPs of a dense decoder (the same counts as ``model.config``, a test holds them)."""
+
+    vocab_size: int
+    hidden_size: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    intermediate_size: int
+    tie_embeddings: bool
+    qk_norm: bool
+
+    @property
+    def matmul_parameters(self) -> int:
+        """N: parameters in matrix products for every token (the head counts, the lookup of the embedding does not)."""
+        attention = self.hidden_size * self.head_dim * (2 * self.heads + 2 * self.kv_heads)
+        return self.layers * (attention + 3 * self.hidden_size * self.intermediate_size) + self.head_parameters
+
+    @property
+    def head_parameters(self) -> int:
+        """Parameters of the output head."""
+        return self.vocab_size * self.hidden_size
+
+    @property
+    def parameters(self) -> int:
+        """All parameters, tied ones once."""
+        norms = self.layers * (2 * self.hidden_size + (2 * self.head_dim if self.qk_norm else 0)) + self.hidden_size
+        return self.matmul_parameters + norms + (0 if self.tie_embeddings else self.head_parameters)
+
+    def forward_flops(self, context_tokens: float) -> float:
+        """FLOPs a token forward: 2·N, and 2·layers·heads·head_dim·T for causal attention over T tokens."""
+        return 2.0 * self.matmul_parameters + 2.0 * self.layers * self.heads * self.head_dim * context_tokens
+
+    def training_flops(self, context_tokens: float) -> float:
+        """FLOPs a token forward and backward: three times the forward ones (6·N and 6·layers·heads·head_dim·T)."""
+        return 3.0 * self.forward_flops(context_tokens)
+
+
+def of_page(page: ModelPage, vocab_size: int) -> Shape:
+    """The shape a recipe asks for."""
+    return Shape(
+        vocab_size, page.hidden_size, page.layers, page.heads, page.kv_heads, page.head_dim,
+        page.intermediate_size, page.tie_embeddings, page.layout == "qwen3",
+    )  # fmt: skip
+
+
+def of_config(raw: Mapping[str, Any], where: str) -> Shape:
+    """The shape of an open base, from its ``config.json``.
+
+    Raises:
+        DataError: a number is missing.
+    """
+    try:
+        heads = int(raw["num_attention_heads"])
+        return Shape(
+            vocab_size=int(raw["vocab_size"]),
+            hidden_size=int(raw["hidden_size"]),
+            layers=int(raw["num_hidden_layers"]),
+            heads=heads,
+            kv_heads=int(raw.get("num_key_value_heads") or heads),
+            head_dim=int(raw.get("head_dim") or raw["hidden_size"] // heads),
+            intermediate_size=int(raw["intermediate_size"]),
+            tie_embeddings=bool(raw.get("tie_word_embeddings", False)),
+            qk_norm=raw.get("model_type") == "qwen3",
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"the base's config lacks {error}", where=where) from error
