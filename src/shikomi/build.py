@@ -55,6 +55,7 @@ def _crawl(recipe: Recipe, folder: Path) -> Step | Source:
     if recipe.corpus.warc:
         return Source("crawl", _files(recipe.corpus.warc, folder, "corpus.warc"))
     page = recipe.sample
+    assert page is not None  # a recipe without WARC files has one: the loader sees to it
 
     def run(inputs: Inputs, out: Path, context: Context) -> dict[str, Any]:
         from shikomi.sample.crawl import write_crawl
@@ -154,10 +155,13 @@ def _dialogues(recipe: Recipe, folder: Path, crawl: Step | Source) -> Step:
 
         return Step("dialogues", 1, page.identity(), {"files": Source("files", paths)}, read_run)
 
+    sample = recipe.sample
+    assert sample is not None  # without sources there is one: the loader sees to it
+
     def run(inputs: Inputs, out: Path, context: Context) -> dict[str, Any]:
         from shikomi.sample.dialogues import write_dialogues
 
-        return write_dialogues(recipe.sample, page, inputs["crawl"], out, progress=context.progress)
+        return write_dialogues(sample, page, inputs["crawl"], out, progress=context.progress)
 
     return Step("dialogues", 1, page.identity(), {"crawl": crawl}, run)
 

@@ -23,8 +23,8 @@ def atomic(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + PARTIAL_SUFFIX)
-    text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
-    with open(partial, mode, **text) as handle:
+    encoding, newline = (None, None) if "b" in mode else ("utf-8", "\n")
+    with open(partial, mode, encoding=encoding, newline=newline) as handle:
         yield handle
         handle.flush()
         os.fsync(handle.fileno())
