@@ -14,9 +14,11 @@ from shikomi.corpus.lines import cut_footer, trim
 _ANCHOR = re.compile(r"<a\s[^>]{0,500}?\bhref\b[^>]{0,2000}>(.{0,400}?)</a\s*>", re.IGNORECASE | re.DOTALL)
 _TITLE = re.compile(r"<title[^>]*>([^<]{1,500})", re.IGNORECASE)
 _TAG = re.compile(r"<[^>]*>")
-_SPACES = re.compile(r"[ \u00a0\u3000\t\u2000-\u200b\ufeff]+")
+_SPACES = re.compile(r" *[\u00a0\u3000\u2000-\u200b\ufeff][ \u00a0\u3000\u2000-\u200b\ufeff]*| {2,}")
+_TABS = re.compile(r"[ \u00a0\u3000\u2000-\u200b\ufeff]*\t[ \t\u00a0\u3000\u2000-\u200b\ufeff]*")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x85\u2028\u2029\u2060\ufffd]")
 _BULLET = re.compile("^[•◦▪‣] ?")
+_HAS_BULLET = re.compile("[•◦▪‣]")
 
 # resiliparse takes a text node of one character that is not ASCII for an icon and drops it; in Japanese it is often a
 # particle between two links or two words in bold. Such a node is made two characters long and mended afterwards.
@@ -53,12 +55,10 @@ def extract_lines(page: str, *, comments: bool = False) -> list[str]:
         skip_elements=_READINGS if "<ruby" in page else None,
     )
     text = _CONTROL.sub("", text.replace("\r", "\n"))
-    lines = (_SPACES.sub(_one_space, line).strip() for line in text.split("\n"))
-    return [_BULLET.sub("・", line) for line in lines if line]
-
-
-def _one_space(match: re.Match[str]) -> str:
-    return "\t" if "\t" in match[0] else " "
+    if "\t" in text:
+        text = _TABS.sub("\t", text)
+    lines = [line for line in map(str.strip, _SPACES.sub(" ", text).split("\n")) if line]
+    return [_BULLET.sub("・", line) for line in lines] if _HAS_BULLET.search(text) else lines
 
 
 def running_text(page: str, *, trim_lines: bool = True, punctuation: bool = True, footer: bool = True) -> str:

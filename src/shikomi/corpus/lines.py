@@ -39,6 +39,7 @@ _KANA_OR_COMMA = re.compile("[\u3041-\u3096、，]")
 _BREADCRUMB = re.compile(r"\s[>＞»›]\s|^[^。]{1,30}(?:[>＞»›][^。>＞»›]{1,40}){2,}$")
 _ARROW = re.compile("[>＞»›]")
 _SEPARATORS = re.compile(r"[\s|｜/・>＞»›•:：,、<＜«‹()（）\[\]]+")
+_MARK = re.compile(r"[\s|｜/・>＞»›•、]")
 _SPACED_SEPARATORS = re.compile(r"\s*[|｜/>＞»›•\t]\s*")
 _DATE = re.compile(
     r"^(?:公開|更新|投稿|掲載|作成|最終)*日?時?[:：\s]*\d{2,4}\s*[-/.年]\s*\d{1,2}\s*[-/.月][\d\s日時分:()（）月火水木金土曜JST]*$"
@@ -58,8 +59,10 @@ def kind_of(line: str, anchors: frozenset[str] | set[str], words: Sequence[str] 
     if length <= MAX_BOILERPLATE:
         if words and any(word in line.lower() for word in words):
             return BOILERPLATE
-        if length <= _LONGEST_WHOLE_LINE and _EDGE.sub("", line).lower() in _WHOLE_LINES:
-            return BOILERPLATE
+        if length <= _LONGEST_WHOLE_LINE:
+            plain = line if line[:1].isalnum() and line[-1:].isalnum() else _EDGE.sub("", line)
+            if plain.lower() in _WHOLE_LINES:
+                return BOILERPLATE
     if line in anchors:
         return LINK
     has_kana = _KANA_OR_COMMA.search(line) is not None
@@ -72,11 +75,14 @@ def kind_of(line: str, anchors: frozenset[str] | set[str], words: Sequence[str] 
 
 def _only_links(line: str, anchors: frozenset[str] | set[str]) -> bool:
     """Whether a line is two or more link texts between separators, with at most one other word in four."""
+    if not _MARK.search(line):
+        return False
     for separators in (_SEPARATORS, _SPACED_SEPARATORS):
         parts = [part for part in separators.split(line) if part]
-        others = sum(part not in anchors for part in parts)
-        if len(parts) > 1 and others <= len(parts) // 4:
-            return True
+        if len(parts) > 1 and (parts[-1] in anchors or parts[-2] in anchors):
+            others = sum(part not in anchors for part in parts)
+            if others <= len(parts) // 4:
+                return True
     return False
 
 

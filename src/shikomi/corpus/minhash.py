@@ -8,6 +8,7 @@ MinHash it estimates the Jaccard similarity without bias, at one pass over the t
 from __future__ import annotations
 
 import hashlib
+import math
 
 import numpy as np
 
@@ -22,6 +23,7 @@ _MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _STEP = 0x9E3779B97F4A7C15
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
+_ROUND_BITS = np.uint64(6)
 
 
 def exact_key(text: str) -> bytes:
@@ -42,24 +44,29 @@ def shingles(text: str) -> np.ndarray:
 
 
 def signature(text: str, slots: int) -> np.ndarray:
-    """The signature of a text, uint32 [slots]."""
+    """The signature of a text, uint32 [slots].
+
+    A slot's value is the smallest hash of the first round that reaches it; as many rounds are made at once as are
+    expected to fill every slot, which changes nothing but the time.
+    """
     keys = shingles(text)
-    filled = np.zeros(slots, dtype=bool)
     values = np.zeros(slots, dtype=np.uint32)
-    for number in range(_ROUNDS):
-        hashed = _mix(keys, number + 2)
+    filled = np.zeros(slots, dtype=bool)
+    made = 0
+    while made < _ROUNDS and not filled.all():
+        expected = math.ceil(slots * math.log(slots * 20) / len(keys)) if made == 0 else 1
+        rounds = np.arange(made, min(_ROUNDS, made + expected), dtype=np.uint64)
+        made += len(rounds)
+        hashed = _finish(keys + (rounds[:, None] + np.uint64(2)) * np.uint64(_STEP))
         places = ((hashed >> _HALF) * np.uint64(slots)) >> _HALF
-        if number:
-            open_ = ~filled[places]
-            hashed, places = hashed[open_], places[open_]
-        pairs = np.sort((places << _HALF) | (hashed & _LOW))
-        places = pairs >> _HALF
-        first = np.ones(len(pairs), dtype=bool)
+        order = np.sort(((places << _ROUND_BITS | rounds[:, None]) << _HALF | (hashed & _LOW)).ravel())
+        places = order >> (_HALF + _ROUND_BITS)
+        first = np.ones(len(order), dtype=bool)
         np.not_equal(places[1:], places[:-1], out=first[1:])
-        values[places[first]] = (pairs[first] & _LOW).astype(np.uint32)
-        filled[places[first]] = True
-        if filled.all():
-            return values
+        reached = places[first]
+        new = ~filled[reached]
+        values[reached[new]] = (order[first][new] & _LOW).astype(np.uint32)
+        filled[reached] = True
     for slot in np.flatnonzero(~filled):
         values[slot] = np.uint32(_mix(keys, 1000 + int(slot)).min() >> _HALF)
     return values
@@ -73,8 +80,15 @@ def band_keys(values: np.ndarray, bands: int) -> np.ndarray:
 
 
 def _mix(values: np.ndarray, seed: int) -> np.ndarray:
-    """The finaliser of SplitMix64 (Steele, Lea and Flood, 2014) over 64-bit values, shifted by a seed."""
-    mixed = values + np.uint64(seed * _STEP & 0xFFFFFFFFFFFFFFFF)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * _MIX_1
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * _MIX_2
-    return mixed ^ (mixed >> np.uint64(31))
+    """Hashes of 64-bit values, another hash function for each seed."""
+    return _finish(values + np.uint64(seed * _STEP & 0xFFFFFFFFFFFFFFFF))
+
+
+def _finish(mixed: np.ndarray) -> np.ndarray:
+    """The finaliser of SplitMix64 (Steele, Lea and Flood, 2014); changes its argument."""
+    mixed ^= mixed >> np.uint64(30)
+    mixed *= _MIX_1
+    mixed ^= mixed >> np.uint64(27)
+    mixed *= _MIX_2
+    mixed ^= mixed >> np.uint64(31)
+    return mixed

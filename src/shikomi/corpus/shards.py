@@ -84,11 +84,12 @@ def make_shard(task: Task) -> dict[str, Any]:
     rows = _Rows(scratch_schema(task.page))
     skipped: Counter[str] = Counter()
     licences = read_licences(task.licences) if task.licences else {}
+    thresholds = task.page.thresholds()
     damaged, position = 0, 0
     with atomic(task.shard, "wb") as handle, parquet.ParquetWriter(handle, rows.schema, compression="zstd") as writer:
         records = read_records(task.warc, max_page_bytes=task.page.max_page_bytes, skipped=skipped)
         for record in records if kind in ("warc", "arc") else ():
-            row = judge(record, task.page)
+            row = judge(record, task.page, thresholds)
             row["licence"] = licences.get(record.url, task.page.licence)
             damaged += row["reason"] == "damaged_record"
             rows.add(row)
@@ -103,8 +104,14 @@ def make_shard(task: Task) -> dict[str, Any]:
     return summary
 
 
-def judge(record: Record, page: CorpusPage) -> dict[str, Any]:
-    """Everything the corpus knows of one record, as a row; cheap tests first, each drop with its reason."""
+def judge(record: Record, page: CorpusPage, thresholds: dict[str, float]) -> dict[str, Any]:
+    """Everything the corpus knows of one record, as a row; cheap tests first, each drop with its reason.
+
+    Args:
+        record: the record.
+        page: the recipe's corpus page.
+        thresholds: of its rules (``page.thresholds()``, made once for all records).
+    """
     row: dict[str, Any] = {
         "id": document_id(record),
         "url": record.url,
@@ -116,7 +123,7 @@ def judge(record: Record, page: CorpusPage) -> dict[str, Any]:
         "charset": "",
         "verdict": DROPPED,
     }
-    row["reason"], row["detail"] = _read(record, page, row) or _measure(page, row) or ("", "")
+    row["reason"], row["detail"] = _read(record, page, row) or _measure(row, thresholds) or ("", "")
     if not row["reason"]:
         row["verdict"] = KEPT
         if page.copies.exact or page.copies.near:
@@ -157,10 +164,10 @@ def _read(record: Record, page: CorpusPage, row: dict[str, Any]) -> tuple[str, s
     return None if japanese else ("not_japanese", detail)
 
 
-def _measure(page: CorpusPage, row: dict[str, Any]) -> tuple[str, str] | None:
+def _measure(row: dict[str, Any], thresholds: dict[str, float]) -> tuple[str, str] | None:
     measures = measure(row["text"])
     row.update(measures)
-    return first_failure(measures, page.thresholds())
+    return first_failure(measures, thresholds)
 
 
 def document_id(record: Record) -> str:
