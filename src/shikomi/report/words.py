@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 Pair = tuple[str, str]
 """A name in Japanese and in English."""
@@ -124,17 +125,19 @@ def number(value: float | None) -> str:
 
 def large(value: float) -> str:
     """A count as Japanese says it: ``2_412_000`` → ``241万``."""
-    for scale, word in ((10**12, "兆"), (10**8, "億"), (10**4, "万")):
-        if value >= scale:
-            return f"{_three(value / scale)}{word}"
-    return number(value)
+    return _scaled(value, ((10**12, "兆"), (10**8, "億"), (10**4, "万")))
 
 
 def short(value: float) -> str:
     """A count as English says it: ``2_412_000`` → ``2.41M``."""
-    for scale, word in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k")):
-        if value >= scale:
-            return f"{_three(value / scale)}{word}"
+    return _scaled(value, ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k")))
+
+
+def _scaled(value: float, scales: Sequence[tuple[int, str]]) -> str:
+    rounded = float(f"{value:.3g}")  # so that 99,999,999 is one of the next unit
+    for scale, word in scales:
+        if rounded >= scale:
+            return f"{_three(rounded / scale)}{word}"
     return number(value)
 
 
