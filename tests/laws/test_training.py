@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 
@@ -186,3 +187,14 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
         made.model.norm.weight.fill_(float("nan"))
     with pytest.raises(loop.ShikomiError, match="loss is nan at step 1"):
         fit(made, NextToken(), RowBatches(rows(), 4, 4), FitSpec(3, OptimPage(), 5), tmp_path)
+
+
+def test_an_embedding_with_a_head_of_its_own_may_have_its_own_rate():
+    page = OptimPage(kind="muon", rate=0.01, embedding_rate=0.5)
+    tied = Optimiser(model(), page)
+    untied = Optimiser(Transformer(dataclasses.replace(CONFIG, tie_embeddings=False)), page)
+    assert tied.rates["model.embed_tokens.weight"] == 0.01
+    assert untied.rates["model.embed_tokens.weight"] == 0.5
+    assert untied.rates["lm_head.weight"] == 0.01
+    same = Optimiser(Transformer(dataclasses.replace(CONFIG, tie_embeddings=False)), OptimPage(rate=0.01))
+    assert same.rates["model.embed_tokens.weight"] == 0.01

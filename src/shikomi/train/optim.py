@@ -52,8 +52,14 @@ class Optimiser:
         ]
         self.muon_groups = self._by_shape(self.matrices) if muon else []
         self.adam_names = [name for name in self.parameters if not (muon and name in set(self.matrices))]
+        self.rates = {name: self._adam_rate(name) for name in self.adam_names}
         self.first = {name: torch.zeros_like(p) for name, p in self.parameters.items()}
         self.second = {name: torch.zeros_like(self.parameters[name]) for name in self.adam_names}
+
+    def _adam_rate(self, name: str) -> float:
+        """The page's peak rate for a parameter; a tied embedding is a head too, and keeps the head's rate."""
+        own_head = "lm_head.weight" in self.parameters
+        return self.page.embedding_rate or self.page.rate if own_head and "embed" in name else self.page.rate
 
     def _by_shape(self, names: list[str]) -> list[list[str]]:
         groups: dict[torch.Size, list[str]] = {}
@@ -76,7 +82,7 @@ class Optimiser:
         """One update with every rate times ``factor``; gradients are cleared."""
         self.steps += 1
         for name in self.adam_names:
-            self._adam(name, self.page.rate * factor)
+            self._adam(name, self.rates[name] * factor)
         for names in self.muon_groups:
             self._muon(names, self.page.muon_rate * factor)
         for parameter in self.parameters.values():
