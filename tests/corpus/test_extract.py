@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from shikomi.corpus.extract import comparable, link_texts, running_text, title_of
@@ -56,6 +58,21 @@ def test_steps_can_be_switched_off():
 @pytest.mark.parametrize("page", ["", "<", "<html>", "no markup", "<p>" * 2000, "\x00\x01", "<a href=x>" * 500])
 def test_odd_pages_have_no_running_text_and_do_no_harm(page):
     assert running_text(page) == ""
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<div>" * 30_000 + TEXT,
+        ("<div>" * 20_000 + TEXT + "</div>" * 20_000),
+        "<a href=x>" * 30_000 + TEXT,
+        "<a " * 30_000,
+    ],
+)
+def test_pages_of_many_nested_tags_end_in_seconds(page):
+    before = time.process_time()
+    assert (TEXT.split("\n")[1] in running_text(page)) == (TEXT in page)
+    assert time.process_time() - before < 20
 
 
 def test_link_texts_are_those_with_an_address():
