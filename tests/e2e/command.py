@@ -1,0 +1,183 @@
+"""The real command line in a process of its own, and what a store holds after it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+MANIFEST = "manifest.json"
+STAGES = (
+    "crawl", "corpus", "tokenizer", "tokens", "pretrain", "release_base",
+    "dialogues", "anneal", "sft", "dpo", "evaluate", "release",
+)  # fmt: skip
+"""Every stage of a recipe that makes its own crawl, in the order of a build."""
+
+WAIT_SECONDS = 300.0
+"""Given to what must happen sooner or later on a busy machine; no test asserts it."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """An error as the command line tells it."""
+
+    what: str
+    where: str
+    hint: str
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The one JSON object on stdout."""
+        return json.loads(self.out)
+
+    @property
+    def told(self) -> Told:
+        """The error in three lines, which must be the last that is said; nothing of Python's own may be beside it."""
+        assert "Traceback" not in self.err, self.err
+        lines = self.err.splitlines()
+        heads = [number for number, line in enumerate(lines) if line.startswith("error: ")]
+        assert len(heads) == 1, self.err
+        found = lines[heads[0] :]
+        assert len(found) == 3, self.err
+        assert found[1].startswith("  at: "), self.err
+        assert found[2].startswith("hint: "), self.err
+        return Told(found[0][len("error: ") :], found[1][len("  at: ") :], found[2][len("hint: ") :])
+
+
+def command_line(*words: object) -> list[str]:
+    """The words that start ``shikomi`` with this Python."""
+    return [sys.executable, "-m", "shikomi.cli.main", *map(str, words)]
+
+
+def environment(**more: str) -> dict[str, str]:
+    """One thread a process (weights are bit for bit the same only for equal numbers), no colour, no store preset."""
+    kept = {name: value for name, value in os.environ.items() if name != "SHIKOMI_STORE"}
+    return {**kept, "OMP_NUM_THREADS": "1", "NO_COLOR": "1", **more}
+
+
+def shikomi(*words: object, cwd: Path | None = None, before: Callable[[], None] | None = None) -> Ended:
+    """Run ``shikomi WORDS`` to its end; ``before`` is called in the new process."""
+    done = subprocess.run(
+        command_line(*words), cwd=cwd, env=environment(), capture_output=True, encoding="utf-8", preexec_fn=before
+    )
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def succeeded(*words: object, cwd: Path | None = None) -> Ended:
+    """Run ``shikomi WORDS``, which must end with exit code 0."""
+    ended = shikomi(*words, cwd=cwd)
+    assert ended.code == 0, ended.err
+    return ended
+
+
+class Running:
+    """A command that runs in a process group of its own."""
+
+    def __init__(self, *words: object, log: Path) -> None:
+        self.log = log
+        with open(log, "wb") as handle:
+            self.process = subprocess.Popen(
+                command_line(*words), env=environment(), stdout=handle, stderr=handle, start_new_session=True
+            )
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended."""
+        return self.process.poll() is not None
+
+    @property
+    def said(self) -> str:
+        """What it has said so far."""
+        return self.log.read_text(encoding="utf-8")
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Look a thousand times a second until the condition holds or the command has ended."""
+        wait_until(lambda: self.over or condition(), self)
+
+    def end(self) -> int:
+        """Wait for its end; returns its exit code."""
+        return self.process.wait(WAIT_SECONDS)
+
+    def kill(self) -> None:
+        """SIGKILL to the process and to everything it has started."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def wait_until(condition: Callable[[], bool], running: Running) -> None:
+    """Wait for what must happen; fails with what the command said if it does not."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, running.said
+        time.sleep(0.001)
+
+
+def stage_folders(store: Path) -> dict[str, Path]:
+    """The one finished folder of each stage in a store, by stage."""
+    found = {}
+    for stage in STAGES:
+        folders = [path.parent for path in (store / stage).glob(f"*/{MANIFEST}")]
+        assert len(folders) <= 1, folders
+        found.update((stage, folder) for folder in folders)
+    return found
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file below a folder by its path, but for the manifest, which tells times."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def facts(folder: Path) -> dict[str, Any]:
+    """What the manifest of a finished stage says of the result, its speed left out."""
+    told = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    known = {name: value for name, value in told["facts"].items() if name != "tokens_per_second"}
+    return {"id": told["id"], "page": told["page"], "inputs": told["inputs"], "files": told["files"], "facts": known}
+
+
+def journal(store: Path) -> list[dict[str, Any]]:
+    """The events of a store's journal; a line that is still being written is left out."""
+    rows = []
+    path = store / "journal.jsonl"
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            continue
+    return rows
+
+
+def half_written(store: Path) -> list[str]:
+    """What in a store is or may be taken for a finished result and is none: a ``.partial`` in a stage's folder, a
+    finished folder without manifest, files other than the manifest says; and every work folder."""
+    found = [path.relative_to(store).as_posix() for path in (store / "work").iterdir()]
+    for stage in STAGES:
+        for folder in (store / stage).glob("*"):
+            name = folder.relative_to(store).as_posix()
+            manifest = folder / MANIFEST
+            if not manifest.is_file():
+                found.append(f"{name}: no manifest")
+                continue
+            wanted = json.loads(manifest.read_text(encoding="utf-8"))["files"]
+            sizes = {name: (folder / name).stat().st_size for name in contents(folder)}
+            if sizes != wanted or any(".partial" in name or "scratch" in name for name in sizes):
+                found.append(f"{name}: {sizes} instead of {wanted}")
+    return found
