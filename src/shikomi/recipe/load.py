@@ -48,7 +48,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """
     loader = _Loader(path, read_text(path), Recipe, overrides)
     recipe = loader.page()
-    loader.refuse([*conflicts(recipe), *licence_errors(recipe, path.parent)])
+    loader.refuse([loader.placed(error) for error in (*conflicts(recipe), *licence_errors(recipe, path.parent))])
     return recipe
 
 
@@ -223,13 +223,15 @@ class _Loader(Generic[Kind]):
                 return f"{self.path}:{self.lines[key[:end]]}"
         return str(self.path)
 
+    def placed(self, error: RecipeError) -> RecipeError:
+        """An error whose ``where`` is a key, with the place of that key before it."""
+        error.where = f"{self._where(_key(error.where))} ({error.where})"
+        return error
+
     def refuse(self, errors: list[RecipeError]) -> None:
-        """Raise what was found, each with the place of its key."""
+        """Raise what was found."""
         if not errors:
             return
-        for error in errors:
-            if ":" not in error.where and not error.where.startswith("--set"):
-                error.where = self._where(_key(error.where)) + f" ({error.where})"
         if len(errors) == 1:
             raise errors[0]
         raise RecipeErrors(sorted(errors, key=_line))

@@ -19,6 +19,8 @@ from shikomi.recipe.tune import DialoguesPage, DpoPage, SftPage
 
 PATHS = (("corpus", "warc"), ("corpus", "licence_table"), ("model", "base"), ("dialogues", "sources", "path"))
 """Keys whose values are paths or globs of outside files."""
+MAX_NAME_BYTES = 240
+"""File systems take names of 255 bytes; an ending such as ``.json.partial`` is added to a recipe's name."""
 
 
 class Recipe(Page):
@@ -73,10 +75,10 @@ def conflicts(recipe: Recipe) -> list[RecipeError]:
 def _names(recipe: Recipe) -> list[RecipeError]:
     found = []
     for key, name in (("name", recipe.name), ("release.name", recipe.release.name)):
-        if "/" in name or "\0" in name or name.strip() in ("", ".", ".."):
-            found.append(
-                RecipeError(f'{key} = "{name}" cannot be the name of a file', where=key, hint="leave slashes out")
-            )
+        bad = "/" in name or "\0" in name or name.strip() in ("", ".", "..")
+        if bad or len(name.encode()) > MAX_NAME_BYTES:
+            hint = "leave slashes out" if bad else f"at most {MAX_NAME_BYTES} bytes in UTF-8"
+            found.append(RecipeError(f'{key} = "{name}" cannot be the name of a file', where=key, hint=hint))
     return found
 
 
