@@ -230,13 +230,23 @@ def _release(recipe: Recipe, name: str, model: Step, told: dict[str, Step]) -> S
         from shikomi.release.bundle import bundle
 
         provenance = {stage: _manifest(inputs[stage]) for stage in told} | {"model": _manifest(inputs["model"])}
-        provenance |= {"synthetic": not recipe.corpus.warc, "unflavoured": name == "release_base"}
+        provenance |= {"synthetic": recipe.synthetic, "unflavoured": name == "release_base"}
+        provenance |= {"recipe": _pages(recipe, flavoured="dialogues" in told), "base_model": base_model}
         if "evaluate" in told:
             provenance["scores"] = read_json(inputs["evaluate"] / "scores.json")
         return bundle(recipe.release, inputs["model"], out, provenance=provenance, progress=context.progress)
 
-    page = {"release": recipe.release.identity(), "recipe": recipe.name}
+    base_model = Path(recipe.model.base).name
+    page = {"release": recipe.release.identity(), "recipe": recipe.name, "base_model": base_model}
     return Step(name, 1, page, {"model": model, **told}, run)
+
+
+def _pages(recipe: Recipe, *, flavoured: bool) -> dict[str, Any]:
+    """The pages that a released model was made of; a base's say nothing of dialogues, which it never saw."""
+    names = ["corpus", "tokenizer", "model", "pretrain"]
+    names += ["dialogues", "anneal", "sft", "dpo", "evaluate"] if flavoured else []
+    names += ["sample"] if recipe.sample and (recipe.synthetic or flavoured) else []
+    return {name: getattr(recipe, name).identity() for name in sorted(names)}
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
