@@ -58,11 +58,11 @@ def load_page(path: Path, page: type[Kind]) -> Kind:
     Raises:
         RecipeError: the file cannot be read, or a key is wrong.
     """
-    return _Loader(path, read_text(path), page, ()).page()
+    return _Loader(path, read_text(path, page.__name__.lower()), page, ()).page()
 
 
-def read_text(path: Path) -> str:
-    """The text of a recipe file (UTF-8, with or without BOM).
+def read_text(path: Path, what: str = "recipe") -> str:
+    """The text of a recipe or other TOML file, called ``what`` in errors (UTF-8, with or without BOM).
 
     Raises:
         RecipeError: missing (the nearest names are shown), a folder, not readable, or not UTF-8.
@@ -70,24 +70,26 @@ def read_text(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError as error:
-        raise RecipeError("there is no such recipe", where=str(path), hint=_near_files(path)) from error
+        raise RecipeError(f"there is no such {what}", where=str(path), hint=_near_files(path, what)) from error
     except IsADirectoryError as error:
         inside = ", ".join(str(found) for found in sorted(path.glob("*.toml"))[:5])
         raise RecipeError(
-            "expected a recipe, found a folder", where=str(path), hint=f"name a file, for example {inside or 'x.toml'}"
+            f"expected a {what}, found a folder", where=str(path), hint=f"name a file, for example {inside or 'x.toml'}"
         ) from error
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
-        raise RecipeError("the recipe is not UTF-8", where=f"{path}:{line}", hint="save the file as UTF-8") from error
+        raise RecipeError(f"the {what} is not UTF-8", where=f"{path}:{line}", hint="save the file as UTF-8") from error
     except OSError as error:
-        raise RecipeError(f"the recipe cannot be read: {error.strerror}", where=str(path)) from error
+        raise RecipeError(f"the {what} cannot be read: {error.strerror}", where=str(path)) from error
 
 
-def _near_files(path: Path) -> str:
-    there = {found.name: found for folder in (path.parent, Path("recipes")) for found in folder.glob("*.toml")}
+def _near_files(path: Path, what: str) -> str:
+    there = {found.name: found for folder in (path.parent, Path(f"{what}s")) for found in folder.glob("*.toml")}
     near = difflib.get_close_matches(path.name, there, 3, cutoff=0.4) or list(there)[:5]
     named = ", ".join(str(there[name]) for name in near)
-    return f"there is {named}" if named else "`shikomi init DIR` writes one to start from"
+    if named:
+        return f"there is {named}"
+    return "`shikomi init DIR` writes one to start from" if what == "recipe" else ""
 
 
 class _Loader(Generic[Kind]):
