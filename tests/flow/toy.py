@@ -67,7 +67,7 @@ def contents(store: Path) -> dict[str, bytes]:
         path.relative_to(store).as_posix(): path.read_bytes()
         for manifest in store.glob(f"*/*/{MANIFEST}")
         for path in manifest.parent.rglob("*")
-        if path.is_file() and path != manifest
+        if manifest.parent.parent.name != "work" and path.is_file() and path != manifest
     }
 
 

@@ -215,27 +215,27 @@ class Build:
         meter = Meter().start()
         noted = _Noted(self.store, step.name, identity, before, meter, context.progress)
         try:
-            facts = step.run(inputs, out, Context(noted, context.workers, context.threads))
+            facts = _json(step.run(inputs, out, Context(noted, context.workers, context.threads)), step.name)
             self._check_sources(step)
+            meter.stop()
+            manifest = {
+                **self.described(step),
+                "facts": facts,
+                "seconds": round(before["seconds"] + meter.seconds, 2),
+                "cpu_seconds": round(before["cpu_seconds"] + meter.cpu, 2),
+                "peak_mb": round(meter.peak_mb),
+                "workers": context.workers,
+                "threads": context.threads,
+                "versions": versions(),
+                "machine": machine(),
+            }
+            folder = self.store.publish(step.name, identity, manifest)
         except BaseException as error:
+            meter.stop()
             with contextlib.suppress(OSError):
                 noted.write()
                 self.store.journal.write("stage_failed", stage=step.name, id=identity, error=_first_line(error))
             raise
-        finally:
-            meter.stop()
-        manifest = {
-            **self.described(step),
-            "facts": _json(facts, step.name),
-            "seconds": round(before["seconds"] + meter.seconds, 2),
-            "cpu_seconds": round(before["cpu_seconds"] + meter.cpu, 2),
-            "peak_mb": round(meter.peak_mb),
-            "workers": context.workers,
-            "threads": context.threads,
-            "versions": versions(),
-            "machine": machine(),
-        }
-        folder = self.store.publish(step.name, identity, manifest)
         self.store.journal.write("stage_finished", stage=step.name, id=identity, seconds=manifest["seconds"])
         return Built(step.name, identity, folder, False, manifest["seconds"])
 
