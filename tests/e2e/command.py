@@ -111,6 +111,11 @@ class Running:
         """Look a thousand times a second until the condition holds or the command has ended."""
         wait_until(lambda: self.over or condition(), self)
 
+    def sleep(self, seconds: float) -> None:
+        """Wait so long, or until the command has ended."""
+        until = time.monotonic() + seconds
+        self.wait_until(lambda: time.monotonic() >= until)
+
     def end(self) -> int:
         """Wait for its end; returns its exit code."""
         return self.process.wait(WAIT_SECONDS)
