@@ -61,6 +61,16 @@ def toy_build(store: Path, **given: Any) -> Build:
     return Build([first, total({"numbers": first})], Store(store))
 
 
+def journal(build: Build, *names: str) -> list[dict]:
+    """Events of those names, in order."""
+    return [event for event in build.store.journal.read() if event["event"] in names]
+
+
+def one_step(root: Path, run: Callable[[dict[str, Path], Path, Context], Any]) -> Build:
+    """A build of one step."""
+    return Build([Step("one", 1, None, {}, run)], Store(root))
+
+
 def contents(store: Path) -> dict[str, bytes]:
     """Every file of every finished stage but its manifest, by path in the store."""
     return {
@@ -76,5 +86,11 @@ def facts(build: Build) -> dict[str, Any]:
     return {step.name: read_json(build.folder(step) / MANIFEST)["facts"] for step in build.steps}
 
 
+def slowly(shard: int) -> None:
+    """Tell a shard and take a moment over it."""
+    print(shard, flush=True)
+    time.sleep(0.01)
+
+
 if __name__ == "__main__":
-    toy_build(Path(sys.argv[1]), each=lambda shard: print(shard, flush=True)).run(recipe="玩具")
+    toy_build(Path(sys.argv[1]), each=slowly).run(recipe="玩具")

@@ -182,8 +182,8 @@ class Store:
                 self._hashes = json.loads((self.root / "hashes.json").read_text(encoding="utf-8"))
             except (OSError, ValueError):
                 self._hashes = {}
-            if not isinstance(self._hashes, dict):
-                self._hashes = {}
+            told = self._hashes if isinstance(self._hashes, dict) else {}
+            self._hashes = {path: row for path, row in told.items() if isinstance(row, list)}
         return self._hashes
 
     def _spent_path(self, step: str, identity: str) -> Path:
