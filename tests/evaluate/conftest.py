@@ -6,10 +6,10 @@ import json
 
 import numpy as np
 import pytest
-from rule_examinee import CITIES, FIELDS, value_of
 
 from shikomi.data.dialogue import Dialogue, Message, Preference, Question, write_rows
 from shikomi.io import write_json
+from tests.evaluate.rule_examinee import CITIES, FIELDS, value_of
 
 
 @pytest.fixture

@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from rule_examinee import RuleExaminee, knows
 
 from shikomi.data.dialogue import Dialogue, Message, Question, write_rows
 from shikomi.errors import DataError
 from shikomi.evaluate.run import evaluate
 from shikomi.io import read_json
 from shikomi.recipe.evaluate import EvaluatePage
+from tests.evaluate.rule_examinee import RuleExaminee, knows
 
 PAGE = EvaluatePage(resamples=400, bits_tokens=256)
 MODELS = {

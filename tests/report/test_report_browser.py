@@ -7,10 +7,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from fake_store import HOSTILE, make_store, samples, scores
 
 from shikomi.report.page import write_report
 from shikomi.report.status import read_recorded
+from tests.report.fake_store import HOSTILE, make_store, samples, scores
 
 pytestmark = pytest.mark.chromium
 

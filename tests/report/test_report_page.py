@@ -8,10 +8,10 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from fake_store import HOSTILE, STAGES, contents, make_store, real_scores, samples, scores
 
 from shikomi.report.page import render, visible, write_report
 from shikomi.report.status import read_recorded
+from tests.report.fake_store import HOSTILE, STAGES, contents, make_store, real_scores, samples, scores
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 

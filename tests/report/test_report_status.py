@@ -9,11 +9,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from fake_store import STAGES, identity, make_store
 
 from shikomi.errors import DataError
 from shikomi.io import write_json
 from shikomi.report.status import read_recorded, read_status, status_of
+from tests.report.fake_store import STAGES, identity, make_store
 
 
 def planned(root: Path, recipe: str = "試し"):

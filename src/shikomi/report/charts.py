@@ -60,8 +60,8 @@ def thin(pairs: Sequence[tuple[float, float]], wanted: int = POINTS) -> list[Poi
 
 
 def smooth(values: Sequence[float]) -> list[float]:
-    """Means over a window of up to a sixteenth of the curve, smaller towards both ends, which stay where they are."""
-    half, count = max(1, len(values) // 32), len(values)
+    """Means over a window of up to a twentieth of the curve, smaller towards both ends, which stay where they are."""
+    half, count = max(1, len(values) // 40), len(values)
     found = []
     for index in range(count):
         reach = min(half, index, count - 1 - index)

@@ -195,6 +195,8 @@ def _forgotten(scores: Scores, order: Sequence[str]) -> dict[str, Any]:
     for name in _metric_names(scores, FORGOTTEN):
         told = scores["metrics"][name]
         found = [by_place.get((*pair, name)) for pair in pairs]
+        if not any(found):
+            continue
         # A base cannot be asked yet: what the first stage adds would dwarf every other change.
         tuned = [row for row in found if row and row["before"] != order[0]]
         reach = max((_reach(row) for row in tuned), default=0.0)

@@ -14,13 +14,13 @@ STAGES: dict[str, Pair] = {
     "tokenizer": ("トークナイザ", "tokenizer"),
     "tokens": ("トークン列", "tokens"),
     "pretrain": ("事前学習", "pretraining"),
-    "release_base": ("ベースの書き出し", "base, released"),
+    "release_base": ("ベースの書き出し", "base release"),
     "dialogues": ("対話データ", "dialogues"),
     "anneal": ("アニーリング", "annealing"),
     "sft": ("教師あり調整 SFT", "supervised fine-tuning"),
     "dpo": ("選好調整 DPO", "preference tuning"),
     "evaluate": ("評価", "evaluation"),
-    "release": ("モデルの書き出し", "model, released"),
+    "release": ("モデルの書き出し", "model release"),
 }
 
 MODELS: dict[str, Pair] = {
