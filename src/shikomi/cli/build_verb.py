@@ -46,15 +46,11 @@ def command(
         workers=processes,
         threads=threads,
     )
-    try:
-        path = write_report(page, build)
-    except ModuleNotFoundError:
-        path = None
+    path = write_report(page, build)
     if as_json:
         stages = [{"name": one.name, "id": one.id, "cached": one.cached, "seconds": one.seconds} for one in built]
-        show_json({"report_path": str(path) if path else None, "stages": stages})
+        show_json({"report_path": str(path), "stages": stages})
         return
-    if path:
-        say(f"report: {path}")
+    say(f"report: {path}")
     if any(one.name in ("sft", "dpo") for one in built):
         say(f"chat:   {command_line('chat', recipe, store, overrides)}")

@@ -79,14 +79,15 @@ class Line:
     def __init__(self, screen: Screen) -> None:
         self.screen = screen
         self.begun = time.monotonic()
-        self.first: float | None = None
+        self.first = 0.0
+        self.counted: tuple[float, str] | None = None
         self.due = self.begun + (0 if screen.is_live else PLAIN_SECONDS)
 
     def __call__(self, done: float, total: float, unit: str, note: str = "") -> None:
         """Told by the stage how far it is."""
         now = time.monotonic()
-        if self.first is None:
-            self.first, self.begun = done, now
+        if self.counted != (total, unit):  # a new count: the first call of a stage, or of a part of it
+            self.counted, self.first, self.begun = (total, unit), done, now
         if now < self.due:
             return
         self.due = now + self.screen.every_seconds

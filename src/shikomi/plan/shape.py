@@ -62,7 +62,7 @@ def of_config(raw: Mapping[str, Any], where: str) -> Shape:
     """The shape of an open base, from its ``config.json``.
 
     Raises:
-        DataError: a number is missing.
+        DataError: a number is missing or is none.
     """
     try:
         heads = int(raw["num_attention_heads"])
@@ -77,5 +77,7 @@ def of_config(raw: Mapping[str, Any], where: str) -> Shape:
             tie_embeddings=bool(raw.get("tie_word_embeddings", False)),
             qk_norm=raw.get("model_type") == "qwen3",
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except KeyError as error:
         raise DataError(f"the base's config lacks {error}", where=where) from error
+    except (TypeError, ValueError, ZeroDivisionError) as error:
+        raise DataError(f"the base's config makes no sense: {error}", where=where) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,16 +19,19 @@ CHARACTERS_PER_KEPT_PAGE = 607
 QUESTIONS_PER_EVAL_COMPANY, OTHER_QUESTIONS = 32, 152
 DIALOGUES_PER_TUNED_COMPANY = 87
 PAIRS_PER_TUNED_COMPANY = 19
-TOKENS_PER_SIDE = 105
-"""Tokens of a prompt with its answer in the sample's pairs, padding included (6,720 positions for 32 pairs)."""
+CHARACTERS_PER_SIDE = 150
+"""Of a prompt with its answer in the sample's pairs, padding of the batch included (6,720 positions of 1.43 characters
+for 32 pairs)."""
 # Pages of one's own, measured on 4,974 real pages in 31.5 MB of WARC.
 WARC_BYTES_PER_PAGE = 6_300
 REAL_KEPT_SHARE = 0.35
 REAL_CHARACTERS_PER_KEPT_PAGE = 2_200
-REAL_TOKENS_PER_SIDE = 300
+REAL_CHARACTERS_PER_SIDE = 500
 REAL_QUESTIONS = 400
 CHARACTERS_PER_TOKEN = 1.45
-"""Of a vocabulary of 1,024 on the sample; every doubling of the vocabulary adds about 0.2."""
+"""Of a vocabulary of 1,024, on the sample and on real pages alike."""
+SAMPLE_PER_DOUBLING, REAL_PER_DOUBLING, MOST_CHARACTERS_PER_TOKEN = 0.9, 0.2, 4.5
+"""More of them for every doubling of the vocabulary: the sample's stock phrases fill it fast (4,096: 3.25)."""
 PROMPT_TOKENS, ANSWER_TOKENS = 40, 12
 """Of an evaluation question and of a tuned model's answer."""
 
@@ -71,8 +75,9 @@ def expect(recipe: Recipe, vocab_size: int, warc_bytes: int, facts: Mapping[str,
     pages = float(corpus.get("read") or facts.get("crawl", {}).get("pages") or _pages(recipe, warc_bytes))
     characters = float(corpus.get("characters_kept") or pages * _characters_per_page(recipe))
     counted = [tokens[split]["tokens"] for split in ("train", "heldout") if split in tokens]
-    doublings = max(0, vocab_size.bit_length() - 11)
-    expected = characters / (CHARACTERS_PER_TOKEN + 0.2 * doublings)
+    more = SAMPLE_PER_DOUBLING if recipe.synthetic else REAL_PER_DOUBLING
+    per_token = CHARACTERS_PER_TOKEN + more * max(0.0, math.log2(vocab_size / 1024))
+    expected = characters / min(per_token, MOST_CHARACTERS_PER_TOKEN)
     sample, own = recipe.sample, bool(recipe.dialogues.sources)
     tuned = sample.companies - sample.eval_companies if sample and not own else 0
     asked = (
@@ -88,7 +93,7 @@ def expect(recipe: Recipe, vocab_size: int, warc_bytes: int, facts: Mapping[str,
         dialogues=float(dialogues.get("dialogues", DIALOGUES_PER_TUNED_COMPANY * tuned)),
         pairs=float(dialogues.get("preferences", PAIRS_PER_TUNED_COMPANY * tuned or recipe.dpo.pairs)),
         questions=questions,
-        side_tokens=REAL_TOKENS_PER_SIDE if own else TOKENS_PER_SIDE,
+        side_tokens=round((REAL_CHARACTERS_PER_SIDE if own else CHARACTERS_PER_SIDE) / per_token),
         pages_known="read" in corpus or "pages" in facts.get("crawl", {}),
         characters_known="characters_kept" in corpus,
         tokens_known=bool(counted),
