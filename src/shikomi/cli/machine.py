@@ -23,7 +23,10 @@ def threads_and_workers(site: Path | None = None, workers: int | None = None) ->
 
         page = load_site(site)
         threads, processes = page.threads or cores, page.workers or cores
+    told = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    if told.isdecimal() and int(told) > 0:
+        threads = int(told)
+    # One count for all: a library that starts more threads than another waits for fights it for the processors.
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
         os.environ.setdefault(name, str(threads))
-    told = os.environ["OMP_NUM_THREADS"].split(",")[0]
-    return int(told) if told.isdecimal() and int(told) > 0 else threads, workers or processes
+    return threads, workers or processes
