@@ -81,6 +81,37 @@ def test_truncated_gzip_in_mid_record_keeps_the_pages_before_it(crawl, tmp_path)
     assert [(r.url, r.problem, r.payload) for r in records[2:]] == [("https://example-2.test/", DAMAGED, b"")]
 
 
+def test_a_gzip_cut_at_any_byte_of_its_last_record_is_one_damaged_record(crawl, tmp_path):
+    whole = crawl(count=2)
+    intact, _ = read(whole)
+    data = whole.read_bytes()
+    path = tmp_path / "cut.warc.gz"
+    for end in (*range(intact[1].offset + 1, intact[1].offset + 420, 7), len(data) - 8, len(data) - 1):
+        path.write_bytes(data[:end])
+        records, _ = read(path)
+        assert records[0] == intact[0], end
+        assert [(record.problem, record.payload) for record in records[1:]] == [(DAMAGED, b"")], end
+    path.write_bytes(data[: intact[1].offset])
+    assert read(path)[0] == intact[:1]
+
+
+def test_a_gzip_cut_in_its_first_record_is_one_damaged_record(crawl, tmp_path):
+    path = tmp_path / "cut.warc.gz"
+    path.write_bytes(crawl(count=1).read_bytes()[:150])
+    assert [record.problem for record in read(path)[0]] == [DAMAGED]
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_warc_zipped_as_a_whole_is_read_too(crawl, tmp_path, cut):
+    plain = crawl(count=3, gzip=False)
+    zipped = gzip.compress(plain.read_bytes(), mtime=0)
+    path = tmp_path / "whole.warc.gz"
+    path.write_bytes(zipped[:-400] if cut else zipped)
+    wanted, found = read(plain)[0], read(path)[0]
+    assert [(record.url, record.payload) for record in found[:2]] == [(r.url, r.payload) for r in wanted[:2]]
+    assert [record.problem for record in found] == ["", "", DAMAGED if cut else ""]
+
+
 def test_plain_warc_cut_in_mid_record_keeps_the_pages_before_it(crawl, tmp_path):
     path = tmp_path / "cut.warc"
     path.write_bytes(crawl(count=2, gzip=False).read_bytes()[:-400])

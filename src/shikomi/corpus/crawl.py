@@ -27,6 +27,7 @@ TOO_LARGE = "too_large"
 _GZIP = b"\x1f\x8b"
 _MEMBER = b"\x1f\x8b\x08"
 _OTHER_COMPRESSION = {b"\x28\xb5\x2f\xfd": "zstd", b"\x5d\x2a\x4d\x18": "zstd", b"\x04\x22\x4d\x18": "lz4"}
+_CUT = "the file ends in mid-record"
 _SNIFF_BYTES = 1 << 20
 _HEADER_BYTES = 64 << 10
 """Room for WARC and HTTP headers beside the largest page."""
@@ -146,11 +147,19 @@ def _read_warc(path: Path, max_page_bytes: int, skipped: Counter[str]) -> Iterat
                     held = _take(record, *reading, max_page_bytes)
                     if not compressed:
                         start += record.content_length
+                if compressed and found_since_damage and not (held and held.problem == DAMAGED):
+                    end = _member_end(data, start)
+                    if end < 0:  # the reader takes the pieces of a last record that is cut for a whole one
+                        held = _damaged(*reading, _CUT)
+                    elif end < len(data):  # and passes over one cut in its header
+                        if held:
+                            yield held
+                        held = _damaged("", "", end, _CUT)
                 if held:
                     yield held
                 return
             except OSError as error:
-                if held and (not compressed or _intact(data, held.offset)):
+                if held and (not compressed or _member_end(data, held.offset) >= 0):
                     yield held
                     reading = ("", "", start)
                 if found_since_damage:  # one stretch of damage is one damaged record, however many starts it offers
@@ -208,19 +217,23 @@ def _digest_agrees(block: bytes, digest: str) -> bool:
     return name.lower() == "sha1" and base64.b32encode(hashlib.sha1(block).digest()).decode() == value.upper()
 
 
-def _intact(data: mmap.mmap, offset: int) -> bool:
-    """Whether the gzip member at ``offset`` is whole and its checksum right."""
+def _member_end(data: mmap.mmap, offset: int) -> int:
+    """Where the gzip member at ``offset`` ends; -1 if it is cut, or its checksum wrong.
+
+    Where no member begins there, records do not have members of their own: then the file is one, from its start.
+    """
+    offset = offset if data[offset : offset + len(_MEMBER)] == _MEMBER else 0
     inflate = zlib.decompressobj(31)
     while not inflate.eof:
         chunk = data[offset : offset + (1 << 16)]
         if not chunk:
-            return False
+            return -1
         try:
             inflate.decompress(chunk)
         except zlib.error:
-            return False
+            return -1
         offset += len(chunk)
-    return True
+    return offset - len(inflate.unused_data)
 
 
 def _next_start(data: mmap.mmap, position: int) -> int:

@@ -68,7 +68,7 @@ def build_corpus(
         "inputs": [{"input": s["input"], "records": s["records"], "damaged": s["damaged"]} for s in summaries],
     }
     if not counts["kept"]:
-        raise _nothing_kept(counts)
+        raise _nothing_kept(counts, warcs)
     write_json(out / "samples.json", funnel.chosen_samples())
     write_json(out / "funnel.json", counts)
     return {name: value for name, value in counts.items() if name not in ("hosts", "inputs")}
@@ -77,7 +77,7 @@ def build_corpus(
 def _check(warcs: list[Path], licences: Path | None) -> None:
     """Everything that can be known to be wrong before the first page is read."""
     if not warcs:
-        raise DataError("no WARC files to read", hint="set corpus.warc to paths or globs that match files")
+        raise DataError("no WARC files to read", where="corpus.warc", hint="set it to paths or globs that match files")
     kinds = Counter(kind_of(path) for path in warcs)
     if not kinds["warc"] + kinds["arc"]:
         found = "folders" if kinds["folder"] else "empty files"
@@ -204,9 +204,10 @@ _HINTS = {
 }
 
 
-def _nothing_kept(counts: dict[str, Any]) -> DataError:
+def _nothing_kept(counts: dict[str, Any], warcs: list[Path]) -> DataError:
     reason = next(iter(counts["dropped_by_reason"]), "")
     hint = _HINTS.get(reason, 'set thresholds under corpus.rules, or corpus.preset = "lenient"')
     if not reason:
         hint = "the files hold no page: only requests, metadata or other records"
-    return DataError(f"no page was kept: {one_line(counts)}", hint=hint)
+    more = f" and {len(warcs) - 1} more" if len(warcs) > 1 else ""
+    return DataError(f"no page was kept: {one_line(counts)}", where=f"{warcs[0]}{more}", hint=hint)

@@ -41,6 +41,7 @@ TOOL_ROLES = ("tool", "function", "function_call", "observation", "ipython", "to
 PLACEHOLDERS = ("", "nan", "none", "null", "n/a", "なし", "無し")
 """Inputs of the Alpaca form that stand for no input (lower case)."""
 TEMPLATE_TOKEN = re.compile(r"<\|(?:im_start|im_end|endoftext|eot_id|start_header_id|end_header_id)\|>")
+SQUAD_FORM = "an article has paragraphs, each a context and qas: a list of question and answers"
 NAMES_ITSELF = re.compile(r"ChatGPT|OpenAI|AI言語モデル|大規模言語モデルである|as an AI language model", re.IGNORECASE)
 """An answer in which another generator speaks of itself."""
 
@@ -198,7 +199,11 @@ def _alpaca(row: Row, value: dict[str, Any]) -> list[tuple[str, Any]]:
     turns: list[tuple[str, Any]] = []
     for pair in value.get("history") or []:
         if not isinstance(pair, list) or len(pair) != 2:
-            raise DataError("line is not a dialogue: history is not a list of [user, answer]", where=row.where)
+            raise DataError(
+                "line is not a dialogue: history is not a list of [user, answer]",
+                where=row.where,
+                hint="every earlier pair of turns is [user, answer], both text",
+            )
         turns += [("user", pair[0]), ("assistant", pair[1])]
     question, extra = value["instruction"], value.get("input")
     if isinstance(extra, str) and extra.strip().lower() not in PLACEHOLDERS:
@@ -211,11 +216,19 @@ def _alpaca(row: Row, value: dict[str, Any]) -> list[tuple[str, Any]]:
 
 def _list(turns: Any, role: str, content: str, where: str) -> list[tuple[str, Any]]:
     if not isinstance(turns, list):
-        raise DataError("line is not a dialogue: its turns are not a list", where=where)
+        raise DataError(
+            "line is not a dialogue: its turns are not a list",
+            where=where,
+            hint=f'a list of {{"{role}": …, "{content}": …}}',
+        )
     found = []
     for index, turn in enumerate(turns, start=1):
         if not isinstance(turn, dict) or not isinstance(turn.get(role), str) or content not in turn:
-            raise DataError(f'line is not a dialogue: turn {index} has no "{role}" and "{content}"', where=where)
+            raise DataError(
+                f'line is not a dialogue: turn {index} has no "{role}" and "{content}"',
+                where=where,
+                hint=f'every turn is {{"{role}": …, "{content}": …}}',
+            )
         found.append((turn[role], turn[content]))
     return found
 
@@ -288,7 +301,9 @@ def _content(row: Row, value: Any) -> str:
         return ""
     if not isinstance(value, str):
         raise DataError(
-            f"line is not a dialogue: a turn's content is {type(value).__name__}, not text", where=row.where
+            f"line is not a dialogue: a turn's content is {type(value).__name__}, not text",
+            where=row.where,
+            hint="what a turn says is text in quotes, or a list of parts with text",
         )
     whole = value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     if whole != value:
@@ -329,10 +344,10 @@ def _squad_articles(articles: list[Any], where: str) -> Iterator[Row]:
                 (paragraph["context"], question) for paragraph in article["paragraphs"] for question in paragraph["qas"]
             ]
         except (AttributeError, KeyError, TypeError) as error:
-            raise DataError(f"not SQuAD's form: {error!r} in an article", where=spot) from error
+            raise DataError(f"not SQuAD's form: {error!r} in an article", where=spot, hint=SQUAD_FORM) from error
         for context, question in questions:
             if not isinstance(question, dict) or not isinstance(question.get("question"), str):
-                raise DataError("not SQuAD's form: an item has no question", where=spot)
+                raise DataError("not SQuAD's form: an item has no question", where=spot, hint=SQUAD_FORM)
             yield _read({"context": context, "answers": [], "title": title} | question, spot, [])
 
 
