@@ -29,4 +29,7 @@ def threads_and_workers(site: Path | None = None, workers: int | None = None) ->
     # One count for all: a library that starts more threads than another waits for fights it for the processors.
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
         os.environ.setdefault(name, str(threads))
+    # Threads that wait by spinning burn the processor that the others need: with other work on 2 cores a training step
+    # ran at 350 tokens/s spinning and 2,030 waiting asleep (docs/log.md).
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     return threads, workers or processes
