@@ -136,7 +136,9 @@ class Store:
             self.discard(step, identity)
         folder.rename(final)
         sync_folder(final.parent)
-        self._spent_path(step, identity).unlink(missing_ok=True)
+        spent = self._spent_path(step, identity)
+        for path in (spent, spent.with_name(spent.name + PARTIAL_SUFFIX)):  # the latter from a kill, or a full disk
+            path.unlink(missing_ok=True)
         return final
 
     def discard(self, step: str, identity: str) -> None:
