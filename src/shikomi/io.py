@@ -86,9 +86,9 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
     try:
         handle = open(path, "rb")  # noqa: SIM115 - closed below; opening apart keeps the error precise
     except FileNotFoundError as error:
-        raise DataError("file not found", where=str(path)) from error
+        raise DataError("file not found", where=str(path), hint="check its name and folder") from error
     except IsADirectoryError as error:
-        raise DataError("expected a file, found a folder", where=str(path)) from error
+        raise DataError("expected a file, found a folder", where=str(path), hint="name a file in it") from error
     with handle:
         for number, line in enumerate(handle, start=1):
             if number == 1:

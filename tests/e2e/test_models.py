@@ -139,7 +139,7 @@ def save_base(layout: str, folder: Path) -> Path:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
-    folder.mkdir()
+    folder.mkdir(parents=True)
     byte_level_tokenizer(folder) if layout == "llama" else learned_tokenizer(folder)
     torch.manual_seed(3)
     shape: dict[str, Any] = {
@@ -157,7 +157,9 @@ def save_base(layout: str, folder: Path) -> Path:
 
 
 SMALL = (
-    "anneal.tokens=256", "sft.tokens=256", "dpo.pairs=4", "evaluate.questions=1", "evaluate.max_answer_tokens=4",
+    "anneal.tokens=512", "anneal.batch_tokens=256", "anneal.sequence_tokens=256", "sft.tokens=512",
+    "sft.batch_tokens=256", "sft.sequence_tokens=256", "dpo.pairs=4", "evaluate.questions=1",
+    "evaluate.max_answer_tokens=4",
 )  # fmt: skip
 
 
@@ -193,7 +195,7 @@ def test_an_open_base_is_tuned_released_and_loaded_again(
 
 def test_the_base_is_known_by_its_contents(tiny_build: TinyBuild, tmp_path: Path):
     recipe = write_recipe(tmp_path)
-    first, second = save_base("qwen3", tmp_path / "one"), save_base("qwen3", tmp_path / "two")
+    first, second = (save_base("qwen3", tmp_path / where / "open-base") for where in ("one", "two"))
 
     def ids(base: Path) -> dict[str, str]:
         words = ("--set", f"model.base={base}")

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import copy
-import difflib
-import glob
 import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar, get_args, get_origin
 
@@ -85,7 +83,7 @@ def read_text(path: Path, what: str = "recipe") -> str:
 
 def _near_files(path: Path, what: str) -> str:
     there = {found.name: found for folder in (path.parent, Path(f"{what}s")) for found in folder.glob("*.toml")}
-    near = difflib.get_close_matches(path.name, there, 3, cutoff=0.4) or list(there)[:5]
+    near = near_names(path.name, there, 3, cutoff=0.4) or list(there)[:5]
     named = ", ".join(str(there[name]) for name in near)
     if named:
         return f"there is {named}"
@@ -150,7 +148,9 @@ class _Loader(Generic[Kind]):
             if isinstance(at, list)
             else "there is no table to set it in"
         )
-        raise RecipeError(f'"{override}": {what}', where="--set")
+        raise RecipeError(
+            f'"{override}": {what}', where="--set", hint="name what the recipe holds, or set the whole of it"
+        )
 
     def _own_paths(self, key: Key, value: Any) -> Any:
         """Paths given on the command line start at the current folder where they find something there."""
@@ -159,6 +159,8 @@ class _Loader(Generic[Kind]):
         if isinstance(value, list):
             return [self._own_paths(key, item) for item in value]
         if isinstance(value, str) and value and not Path(value).expanduser().is_absolute():
+            import glob
+
             here = Path(value)
             if here.exists() or glob.glob(value):  # noqa: PTH207 - an absolute or relative pattern as a shell takes it
                 return str(here.absolute())
@@ -204,7 +206,7 @@ class _Loader(Generic[Kind]):
         page = page_at(self.kind, key[:-1])
         fields = list(page.model_fields) if page else []
         wrong = str(key[-1])
-        near = difflib.get_close_matches(wrong, fields, 1, cutoff=0.6)
+        near = near_names(wrong, fields, 1, cutoff=0.6)
         prefix = dotted(key[:-1]) + "." if key[:-1] else ""
         if near:
             hint = f'did you mean "{prefix}{near[0]}"?'
@@ -243,6 +245,13 @@ def _line(error: RecipeError) -> int:
     """The line an error stands on; those without one come last, in the order in which they were found."""
     number = error.where.rpartition(":")[2].partition(" ")[0]
     return int(number) if number.isdecimal() else 10**9
+
+
+def near_names(name: str, allowed: Iterable[str], count: int = 3, cutoff: float = 0.6) -> list[str]:
+    """The allowed names most like a name, the likest first."""
+    import difflib
+
+    return difflib.get_close_matches(name, list(allowed), count, cutoff)
 
 
 def _key(name: str) -> Key:
@@ -300,7 +309,7 @@ def _mistake(mistake: Any) -> tuple[str, str]:
     shown = _shown(given)
     if kind == "literal_error":
         allowed = [part.strip("' ") for part in limits["expected"].replace(" or ", ", ").split(",")]
-        near = difflib.get_close_matches(str(given), allowed, 1)
+        near = near_names(str(given), allowed, 1)
         listed = f"one of: {', '.join(allowed)}"
         return f" = {shown} is not allowed", (f'did you mean "{near[0]}"? ' if near else "") + listed
     if kind == "value_error":

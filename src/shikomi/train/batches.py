@@ -88,6 +88,7 @@ class CrawlRows:
         if self.per_pass < 1:
             raise DataError(
                 f"{len(self.tokens)} training tokens are fewer than two windows of {sequence_tokens}",
+                where="sequence_tokens",
                 hint="add pages, or make sequence_tokens smaller",
             )
 
@@ -130,6 +131,7 @@ class DialogueRows:
         if not fits:
             raise DataError(
                 f"none of {len(dialogues)} dialogues fits into {sequence_tokens} tokens",
+                where="sequence_tokens",
                 hint="raise sequence_tokens, or bring shorter dialogues",
             )
         self.dialogues, self.length, self.pad_id, self.seed = fits, sequence_tokens, pad_id, seed

@@ -124,7 +124,7 @@ def _read_file(page: DialoguesPage, source: SourcePage, path: Path, rows: _Rows,
             dropped += verdict != "copy"
     rows.verdicts.update(verdicts)
     if taken == 0 and limit:
-        raise DataError("the file holds no row", where=str(path))
+        raise DataError("the file holds no row", where=str(path), hint="fill it, or take it out of dialogues.sources")
     if dropped > max(MIN_DROPPED_ROWS, MAX_DROPPED_SHARE * taken):
         raise DataError(
             f"{dropped} of {taken} rows had to be dropped: {_named(verdicts)}",
