@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import errno
 import json
-import platform
 import shutil
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from shikomi.errors import DataError, MachineError, ShikomiError, UsageError
 from shikomi.flow.identity import ID_CHARACTERS, digest, step_id
-from shikomi.flow.lock import hold
-from shikomi.flow.meter import Meter
 from shikomi.flow.step import Context, Source, Step, sources
 from shikomi.flow.store import MANIFEST, Store
 from shikomi.log import Progress, silent
 from shikomi.units import format_bytes
+
+if TYPE_CHECKING:
+    from shikomi.flow.meter import Meter
 
 NOTE_SECONDS = 5.0
 """How often an unfinished stage's time is noted, so that what a killed attempt took is not forgotten."""
@@ -106,6 +105,8 @@ class Build:
         """
         names = [step.name for step in self.steps]
         if name not in names:
+            import difflib
+
             near = difflib.get_close_matches(name, names, 1)
             raise UsageError(
                 f'this build has no stage "{name}"',
@@ -151,6 +152,8 @@ class Build:
             MachineError: the disk is full, or memory ran out.
             ShikomiError: the store is in use and ``wait`` is false, or whatever a stage raises.
         """
+        from shikomi.flow.lock import hold
+
         watch = watch or Unwatched()
         last = self.steps.index(self.step(until)) + 1 if until else len(self.steps)
         with _machine_errors(self.store.root):
@@ -207,6 +210,8 @@ class Build:
         return Built(step.name, identity, self.folder(step), True, manifest["seconds"])
 
     def _run_one(self, step: Step, context: Context) -> Built:
+        from shikomi.flow.meter import Meter
+
         identity = self.id(step)
         out = self.store.begin(step.name, identity)
         inputs = {name: self._input_folder(given) for name, given in step.inputs.items()}
@@ -335,6 +340,7 @@ def _json(facts: Any, step: str) -> Any:
 
 def versions() -> dict[str, str]:
     """Versions of this package, of Python, and of the libraries that are loaded."""
+    import platform
     from importlib import metadata
 
     found = {"shikomi": metadata.version("shikomi"), "python": platform.python_version()}

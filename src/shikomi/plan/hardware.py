@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import platform
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +45,8 @@ def processor() -> str:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith(("model name", "Model")):
                 return line.split(":", 1)[1].strip()
+    import platform
+
     return platform.processor() or platform.machine()
 
 
@@ -67,5 +68,5 @@ def describe() -> dict[str, Any]:
         "cores": usable_cores(),
         "memory_mb": round(memory_bytes() / 1e6),
         "accelerators": accelerators(),
-        "system": f"{platform.system()} {platform.machine()}",
+        "system": f"{os.uname().sysname} {os.uname().machine}",
     }

@@ -5,8 +5,6 @@ The table is a reading for planning, made with care and without warranty; it is 
 
 from __future__ import annotations
 
-import csv
-import difflib
 import json
 import re
 from collections import Counter
@@ -128,6 +126,8 @@ def _named(recipe: Recipe) -> Iterator[tuple[str, str]]:
 
 
 def _unknown(key: str, name: str) -> RecipeError:
+    import difflib
+
     names = {_folded(licence.name): licence.name for licence in table().values()}
     near = difflib.get_close_matches(_folded(name), names, 1, cutoff=0.5)
     listed = ", ".join(sorted(set(names.values()), key=str.casefold))
@@ -159,6 +159,8 @@ def _table_errors(recipe: Recipe, path: Path) -> list[RecipeError]:
     """Refusals of single pages' licences. A missing table is told by whoever needs its pages."""
     if not path.is_file() or path.stat().st_size > MAX_TABLE_BYTES:
         return []
+    import csv
+
     counts: Counter[str] = Counter()
     try:
         with open(path, encoding="utf-8-sig", newline="") as handle:
