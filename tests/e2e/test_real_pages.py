@@ -22,11 +22,8 @@ TINY = {
     "model.head_dim": 16,
     "model.intermediate_size": 32,
     "model.max_tokens": 256,
-    **{
-        f"{stage}.{name}": 256
-        for stage in ("pretrain", "anneal", "sft")
-        for name in ("batch_tokens", "sequence_tokens")
-    },
+    **{f"{stage}.batch_tokens": 256 for stage in ("pretrain", "anneal", "sft")},
+    **{f"{stage}.sequence_tokens": 256 for stage in ("pretrain", "anneal", "sft")},
     "pretrain.tokens": 2048,
     "anneal.tokens": 1024,
     "sft.tokens": 1024,
@@ -68,7 +65,7 @@ def test_real_pages_build_through_to_the_end(real_data: Path, tmp_path: Path):
 
     funnel = succeeded("look", "corpus", *words, "--json").json
     assert funnel["read"] == funnel["kept"] + sum(funnel["dropped_by_reason"].values())
-    assert 100 < funnel["kept"] < funnel["read"]
+    assert 40 < funnel["kept"] < funnel["read"]
     assert funnel["dropped_by_reason"]["not_japanese"] > 20
     assert set(funnel["licences"]) - {"unknown"}, "the licence table was not read"
     assert "shift_jis" in json.dumps(funnel["charsets"]).lower().replace("cp932", "shift_jis")
