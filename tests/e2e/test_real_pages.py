@@ -28,7 +28,7 @@ TINY = {
     "anneal.tokens": 1024,
     "sft.tokens": 1024,
     "dialogues.sources.0.limit": 120,
-    "dialogues.sources.1.limit": 120,
+    "dialogues.sources.1.limit": 800,
     "dialogues.sources.2.limit": 60,
     "dpo.pairs": 4,
     "dpo.batch_pairs": 2,
