@@ -67,22 +67,25 @@ def command_line(*words: object) -> list[str]:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """One thread a process (weights are bit for bit the same only for equal numbers), no colour, no store preset."""
-    kept = {name: value for name, value in os.environ.items() if name != "SHIKOMI_STORE"}
-    return {**kept, "OMP_NUM_THREADS": "1", "NO_COLOR": "1", **more}
+    """One thread a process (weights are bit for bit the same only for equal numbers), no colour, no store preset.
+
+    What ``more`` names is put in its place, or taken out where it is empty.
+    """
+    given = {**os.environ, "SHIKOMI_STORE": "", "OMP_NUM_THREADS": "1", "NO_COLOR": "1", **more}
+    return {name: value for name, value in given.items() if value}
 
 
-def shikomi(*words: object, cwd: Path | None = None, before: Callable[[], None] | None = None) -> Ended:
-    """Run ``shikomi WORDS`` to its end; ``before`` is called in the new process."""
+def shikomi(*words: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> Ended:
+    """Run ``shikomi WORDS`` to its end, with ``env`` beside the usual environment."""
     done = subprocess.run(
-        command_line(*words), cwd=cwd, env=environment(), capture_output=True, encoding="utf-8", preexec_fn=before
+        command_line(*words), cwd=cwd, env=environment(**(env or {})), capture_output=True, encoding="utf-8"
     )
     return Ended(done.returncode, done.stdout, done.stderr)
 
 
-def succeeded(*words: object, cwd: Path | None = None) -> Ended:
+def succeeded(*words: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> Ended:
     """Run ``shikomi WORDS``, which must end with exit code 0."""
-    ended = shikomi(*words, cwd=cwd)
+    ended = shikomi(*words, cwd=cwd, env=env)
     assert ended.code == 0, ended.err
     return ended
 
