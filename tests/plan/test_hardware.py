@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from pathlib import Path
 
 import pytest
@@ -83,7 +84,7 @@ def test_the_machine_as_it_is_told():
 
 def test_a_processor_that_the_kernel_does_not_name(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(Path, "read_text", lambda *given, **more: "flags : fpu\n")
-    assert hardware.processor() in (hardware.platform.processor(), hardware.platform.machine())
+    assert hardware.processor() in (platform.processor(), platform.machine())
 
 
 def test_devices_are_named_as_the_driver_names_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

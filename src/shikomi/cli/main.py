@@ -90,8 +90,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code. What is not a user's error propagates, with its traceback."""
+    stdout = sys.stdout
     try:
         result = cli.main(args=arguments, prog_name="shikomi", standalone_mode=False)
+        sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
@@ -107,9 +109,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("\nstopped; the same command goes on from here", err=True)
         return INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has left (`| head`): no error, and nothing more to say.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (BrokenPipeError, SystemExit) as error:
+        # Whoever read our output has left (`| head`): no error, and nothing more to say. Click, where it meets that,
+        # puts another stream in stdout's place and exits.
+        if isinstance(error, SystemExit) and sys.stdout is stdout:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
         return 0
 
 
