@@ -82,7 +82,7 @@ def read_text(path: Path, what: str = "recipe") -> str:
 
 
 def _near_files(path: Path, what: str) -> str:
-    there = {found.name: found for folder in (path.parent, Path(f"{what}s")) for found in folder.glob("*.toml")}
+    there = {found.name: found for folder in (Path(f"{what}s"), path.parent) for found in folder.glob("*.toml")}
     near = near_names(path.name, there, 3, cutoff=0.4) or list(there)[:5]
     named = ", ".join(str(there[name]) for name in near)
     if named:
