@@ -1,34 +1,52 @@
-"""What a stage takes is measured: memory of this process and of its children, CPU, wall."""
+"""The meter: seconds and memory of this process and its children."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+import time
+from pathlib import Path
+from typing import Any
 
-from shikomi.flow.meter import SAMPLE_SECONDS, Meter
+import pytest
 
-HUNGRY = f"import time; block = b'x' * 150_000_000; time.sleep({4 * SAMPLE_SECONDS})"
+from shikomi.flow import meter
+from shikomi.flow.meter import Meter
 
-
-def test_memory_of_this_process_counts() -> None:
-    meter = Meter().start()
-    block = bytearray(80_000_000)
-    block[::4096] = b"x" * len(block[::4096])
-    meter.stop()
-    assert meter.peak_mb > 80
-    del block
+CHILD = "import sys; held = b'x' * 60_000_000; print('held', flush=True); sys.stdin.read()"
 
 
-def test_memory_of_children_counts() -> None:
-    meter = Meter().start()
-    subprocess.run([sys.executable, "-c", HUNGRY], check=True)
-    meter.stop()
-    assert meter.peak_mb > 150
+def test_time_and_cpu_of_ended_children_are_counted():
+    measured = Meter().start()
+    subprocess.run([sys.executable, "-c", "sum(range(3_000_000))"], check=True)
+    measured.stop()
+    assert measured.cpu > 0
+    assert measured.seconds > 0
+    assert measured.peak_mb > 5
 
 
-def test_work_takes_cpu_and_sleep_takes_none() -> None:
-    meter = Meter().start()
-    sum(number * number for number in range(400_000))
-    meter.stop()
-    assert meter.cpu > 0
-    assert meter.seconds > 0
+def test_memory_of_a_child_is_seen_while_it_lives(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(meter, "SAMPLE_SECONDS", 0.01)
+    measured = Meter().start()
+    before = meter._tree_mb()
+    with subprocess.Popen([sys.executable, "-c", CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        assert meter._tree_mb() > before + 40
+        due = time.monotonic() + 60
+        while measured.peak_mb <= before + 40 and time.monotonic() < due:
+            time.sleep(0.01)
+        child.communicate(b"")
+    measured.stop()
+    assert measured.peak_mb > before + 40
+
+
+def test_without_proc_the_process_s_own_peak_is_told(monkeypatch: pytest.MonkeyPatch):
+    def nothing(path: Path, *given: Any, **named: Any) -> str:
+        raise FileNotFoundError(2, "No such file", str(path))
+
+    monkeypatch.setattr(Path, "read_text", nothing)
+    monkeypatch.setattr(Path, "write_text", nothing)
+    measured = Meter().start()
+    measured.stop()
+    assert measured.peak_mb > 5

@@ -1,291 +1,288 @@
-"""The runner: builds what is missing, passes over what is there, tells what went wrong and leaves nothing half-done."""
+"""The runner: finished stages are passed over, cut off ones gone on with, and a manifest is written last."""
 
 from __future__ import annotations
 
-import errno
-import os
-import subprocess
-import sys
+import json
+import platform
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from shikomi.errors import DataError, MachineError, RecipeError, ShikomiError, UsageError
-from shikomi.flow.runner import Build, versions
-from shikomi.flow.step import Context, Source, Step, sources
-from shikomi.flow.store import Store
+from shikomi.errors import DataError, UsageError
+from shikomi.flow import runner, store
+from shikomi.flow.runner import Build
+from shikomi.flow.step import Context, Source, Step
+from shikomi.flow.store import MANIFEST, Store
 from shikomi.io import read_json
-from shikomi.recipe.sample import SamplePage
-from tests.flow.toys import chain, contents, toy
+from shikomi.log import Progress, silent
+from tests.flow.toy import SHARDS, contents, facts, journal, numbers, one_step, total, toy_build
 
 
-class Noting:
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "仕込み の 倉"
+
+
+class Told:
     """A watch that keeps what it is told."""
 
     def __init__(self) -> None:
-        self.told: list[tuple] = []
+        self.events: list[tuple] = []
 
     def say(self, text: str) -> None:
-        self.told.append(("say", text))
+        self.events.append(("say", text))
 
-    def begin(self, stage: str, number: int, of: int):
-        self.told.append(("begin", stage, number, of))
-        return lambda done, total, unit, note="": self.told.append(("progress", stage, done, total, unit))
+    def begin(self, stage: str, number: int, of: int) -> Progress:
+        self.events.append(("begin", stage, number, of))
+        return silent
 
     def end(self, stage: str, seconds: float, cached: bool) -> None:
-        self.told.append(("end", stage, cached))
+        self.events.append(("end", stage, cached))
 
 
-def failing(error: Exception) -> Step:
-    def run(inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
-        (out / "half.txt").write_text("half")
-        raise error
-
-    return Step("broken", 1, None, {}, run)
-
-
-def test_a_build_runs_in_order_and_a_second_one_finds_it_all(tmp_path: Path) -> None:
-    store = Store(tmp_path / "日本語 と 空白")
-    watch = Noting()
-    built = Build(chain(), store).run(recipe="おもちゃ", watch=watch)
-    assert [one.name for one in built] == ["crawl", "corpus", "tokens"]
-    assert not any(one.cached for one in built)
-    assert [one[1:] for one in watch.told if one[0] == "begin"] == [("crawl", 1, 3), ("corpus", 2, 3), ("tokens", 3, 3)]
-    assert ("progress", "corpus", 3, 3, "shards") in watch.told
-    before = contents(store.root)
-    again = Build(chain(), store).run(recipe="おもちゃ")
+def test_steps_run_in_order_and_not_again(root: Path):
+    ran: list[int] = []
+    build, told = toy_build(root, each=ran.append), Told()
+    built = build.run(watch=told, workers=2, threads=3)
+    assert [(one.name, one.cached) for one in built] == [("numbers", False), ("sum", False)]
+    assert told.events == [
+        ("begin", "numbers", 1, 2), ("end", "numbers", False), ("begin", "sum", 2, 2), ("end", "sum", False),
+    ]  # fmt: skip
+    before = contents(root)
+    assert facts(build)["sum"] == {"sum": 3 * sum(range(SHARDS * 100))}
+    again = toy_build(root, each=ran.append).run()
     assert all(one.cached for one in again)
-    assert [one.id for one in again] == [one.id for one in built]
-    assert contents(store.root) == before
-    assert len(before) == 3 * 4
+    assert [one.seconds for one in again] == [one.seconds for one in built]
+    assert [one.folder for one in again] == [one.folder for one in built]
+    assert ran == list(range(SHARDS))
+    assert contents(root) == before
 
 
-def test_two_stores_hold_the_same_ids_and_bytes(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        Build(chain(), Store(tmp_path / name)).run(workers=2 if name == "b" else 1)
-    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+def test_a_step_is_told_how_it_may_work(root: Path):
+    seen: list[Context] = []
+    one_step(root, lambda inputs, out, context: seen.append(context)).run(workers=3, threads=4)
+    assert (seen[0].workers, seen[0].threads) == (3, 4)
 
 
-def test_a_manifest_tells_what_was_built_from_what_and_what_it_took(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    build = Build(chain(), store)
-    build.run(workers=3, threads=2)
-    corpus = build.step("corpus")
-    manifest = read_json(build.folder(corpus) / "manifest.json")
-    assert manifest["inputs"] == {"crawl": {"step": "crawl", "id": build.id(build.step("crawl"))}}
-    assert manifest["page"] == {"rules": {"letters": 1}}
-    assert manifest["facts"]["shards"] == 3
-    assert manifest["workers"] == 3
-    assert manifest["threads"] == 2
+def test_until_a_stage(root: Path):
+    build = toy_build(root)
+    assert [one.name for one in build.run(until="numbers")] == ["numbers"]
+    assert build.finished(build.step("numbers"))
+    assert not build.finished(build.step("sum"))
+    with pytest.raises(UsageError) as caught:
+        build.run(until="number")
+    assert caught.value.hint == 'did you mean "numbers"?'
+    assert "numbers sum" in caught.value.where
+    with pytest.raises(UsageError, match='no stage "zzz"'):
+        build.step("zzz")
+
+
+def test_a_manifest_says_what_made_the_stage(root: Path, tmp_path: Path):
+    (tmp_path / "a.txt").write_text("1")
+    build = toy_build(root, inputs={"pages": Source("crawl", [tmp_path / "a.txt"])})
+    build.run(workers=2)
+    manifest = read_json(build.folder(build.steps[0]) / MANIFEST)
+    assert manifest["step"] == "numbers"
+    assert manifest["id"] == build.id(build.steps[0]) == build.folder(build.steps[0]).name
+    assert manifest["page"] == {"shards": SHARDS, "factor": 3}
+    assert manifest["inputs"] == {"pages": {"source": "crawl", "id": build.id(build.steps[0].inputs["pages"])}}
+    assert manifest["workers"] == 2
     assert manifest["peak_mb"] > 1
     assert manifest["seconds"] >= 0
-    assert manifest["machine"]["cores"] >= 1
-    assert manifest["versions"]["python"].startswith("3.")
-    assert "shards/part-0.txt" in manifest["files"]
+    assert manifest["versions"]["shikomi"]
+    assert "cores" in manifest["machine"]
+    assert manifest["files"]["shards/00000.txt"] == (build.folder(build.steps[0]) / "shards/00000.txt").stat().st_size
+    assert len(manifest["files"]) == SHARDS
+    assert str(tmp_path) not in json.dumps(manifest)
 
 
-def test_only_what_a_change_touches_is_built_again(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    Build(chain(), store).run()
-    built = Build(chain(second=2), store).run()
-    assert [one.cached for one in built] == [True, False, False]
-
-
-def test_until_stops_after_a_stage(tmp_path: Path) -> None:
-    build = Build(chain(), Store(tmp_path))
-    assert [one.name for one in build.run(until="corpus")] == ["crawl", "corpus"]
-    assert not build.finished(build.step("tokens"))
-    with pytest.raises(UsageError) as caught:
-        build.run(until="corpsu")
-    assert 'did you mean "corpus"' in caught.value.hint
-
-
-def test_a_page_counts_by_its_fields_and_a_version_by_itself(tmp_path: Path) -> None:
-    def identity(page: Any, version: int = 1) -> str:
-        return Build([], Store(tmp_path)).id(Step("crawl", version, page, {}, lambda i, o, c: {}))
-
-    assert identity(SamplePage()) == identity(SamplePage().identity())
-    assert identity(SamplePage(seed=8)) != identity(SamplePage())
-    assert identity(SamplePage(), 2) != identity(SamplePage())
-
-
-def test_a_source_counts_by_contents_and_order_not_by_name(tmp_path: Path) -> None:
-    for name, text in (("a", "one"), ("b", "two"), ("c", "one")):
-        (tmp_path / name).write_text(text)
-
-    def identity(*names: str) -> str:
-        step = toy("read", {}, {"files": Source("files", [tmp_path / name for name in names])})
-        return Build([step], Store(tmp_path / "store")).id(step)
-
-    assert identity("a", "b") == identity("c", "b")
-    assert identity("a", "b") != identity("b", "a")
-
-
-def test_sources_are_found_once(tmp_path: Path) -> None:
-    source = Source("files", [])
-    assert list(sources([toy("a", {}, {"x": source}), toy("b", {}, {"y": source})])) == [source]
-
-
-def test_a_file_that_changes_while_it_is_read_spoils_the_stage(tmp_path: Path) -> None:
-    path = tmp_path / "pages"
-    path.write_text("before")
-
-    def run(inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
-        path.write_text("after")
+def test_scratch_and_partial_files_are_thrown_away(root: Path):
+    def run(inputs: dict[str, Path], out: Path, context: Context) -> dict:
+        (out / "scratch" / "deep").mkdir(parents=True)
+        (out / "kept").mkdir()
+        (out / "kept" / "a.txt.partial").write_text("half")
+        (out / "b.partial").mkdir()
+        (out / "kept" / "a.txt").write_text("whole")
         return {}
 
-    build = Build([Step("read", 1, None, {"files": Source("files", [path])}, run)], Store(tmp_path / "store"))
-    with pytest.raises(DataError, match="changed while stage read was reading"):
-        build.run()
+    build = one_step(root, run)
+    [built] = build.run()
+    assert {path.name for path in built.folder.rglob("*")} == {MANIFEST, "kept", "a.txt"}
+    assert list((root / "work").iterdir()) == []
+
+
+def test_the_manifest_is_written_after_everything_else(root: Path, monkeypatch: pytest.MonkeyPatch):
+    seen: list[tuple[set[str], bool]] = []
+    write = store.write_json
+
+    def watched(path: Path, value: Any) -> None:
+        if path.name == MANIFEST:
+            there = {found.name for found in path.parent.iterdir()}
+            seen.append((there, path.parent.parent.name == "work"))
+        write(path, value)
+
+    monkeypatch.setattr(store, "write_json", watched)
+    toy_build(root).run()
+    assert seen == [({"shards"}, True), ({"合計.txt"}, True)]
+
+
+@pytest.mark.parametrize("harm", ["longer", "missing"])
+def test_a_damaged_result_is_built_again(root: Path, harm: str):
+    build, told = toy_build(root), Told()
+    build.run()
+    before = contents(root)
+    path = build.folder(build.steps[0]) / "shards" / "00003.txt"
+    path.write_text(path.read_text() + "x") if harm == "longer" else path.unlink()
     assert not build.finished(build.steps[0])
+    built = build.run(watch=told)
+    assert [one.cached for one in built] == [False, True]
+    assert contents(root) == before
+    assert journal(build, "stage_damaged")[0]["what"].startswith("shards/00003.txt ")
+    assert any(event[0] == "say" and "damaged" in event[1] for event in told.events)
 
 
-def test_a_failed_stage_keeps_its_work_and_is_not_finished(tmp_path: Path) -> None:
-    build = Build([failing(RecipeError("no", where="x"))], Store(tmp_path))
-    with pytest.raises(RecipeError, match="no"):
-        build.run()
+def test_a_folder_without_a_manifest_is_not_finished(root: Path):
+    build = toy_build(root)
+    folder = build.folder(build.steps[0])
+    folder.mkdir(parents=True)
+    (folder / "by hand.txt").write_text("x")
     assert not build.finished(build.steps[0])
-    assert [path.name for path in (tmp_path / "work").glob("broken-*/half.txt")] == ["half.txt"]
-    events = build.store.journal.read()
-    assert [event["event"] for event in events] == ["build_started", "stage_started", "stage_failed"]
+    build.run()
+    assert not (folder / "by hand.txt").exists()
+    assert build.finished(build.steps[0])
 
 
-def test_time_of_a_failed_attempt_is_counted_into_the_next(tmp_path: Path) -> None:
-    fails = [True]
+def test_a_stage_cut_off_between_manifest_and_rename_is_moved_in(root: Path):
+    ran: list[int] = []
+    build = toy_build(root)
+    build.run()
+    before = contents(root)
+    step = build.steps[0]
+    build.folder(step).rename(build.store.work(step.name, build.id(step)))
+    built = toy_build(root, each=ran.append).run()
+    assert [one.cached for one in built] == [True, True]
+    assert ran == []
+    assert contents(root) == before
 
-    def run(inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
-        if fails.pop() if fails else False:
-            raise DataError("once")
-        return {}
 
-    store = Store(tmp_path)
-    build = Build([Step("toy", 1, None, {}, run)], store)
-    with pytest.raises(DataError):
+class Cut(BaseException):
+    """The process ends here; nothing it does afterwards reaches the disk."""
+
+
+def cut_after(count: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Let the store's changes to the disk end with the ``count``-th; returns the counter."""
+    done = [0]
+
+    def watched(name: str, owner: Any) -> None:
+        inner = getattr(owner, name)
+
+        def wrapped(*given: Any, **named: Any) -> Any:
+            if done[0] >= count:
+                raise Cut
+            done[0] += 1
+            return inner(*given, **named)
+
+        monkeypatch.setattr(owner, name, wrapped)
+
+    for owner, name in (
+        (store, "write_json"),
+        (store, "_flush"),
+        (store, "sync_folder"),
+        (store.shutil, "rmtree"),
+        (Path, "rename"),
+        (Path, "unlink"),
+    ):
+        watched(name, owner)
+    return done
+
+
+def test_whenever_the_store_is_cut_off_the_next_build_ends_in_the_same_bytes(root: Path):
+    straight = toy_build(root.parent / "straight", page={"shards": 2, "factor": 3})
+    with pytest.MonkeyPatch.context() as patch:
+        changes = cut_after(10**6, patch)
+        straight.run()
+    wanted = contents(straight.store.root)
+    assert changes[0] > 10
+    for count in range(changes[0]):
+        build = toy_build(root / str(count), page={"shards": 2, "factor": 3})
+        with pytest.MonkeyPatch.context() as patch:
+            cut_after(count, patch)
+            with pytest.raises(Cut):
+                build.run()
+        finished = contents(build.store.root)
+        assert finished.items() <= wanted.items(), count
+        assert all(not build.store.damage(step.name, build.id(step)) for step in build.steps)
         build.run()
-    store.spend("toy", build.id(build.steps[0]), 100.0, 50.0)
-    assert build.run()[0].seconds >= 100.0
-    assert (store.manifest("toy", build.id(build.steps[0])) or {})["cpu_seconds"] >= 50.0
+        assert contents(build.store.root) == wanted, count
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
-        OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)),
-        RuntimeError("safetensors: I/O error: No space left on device (os error 28)"),
-    ],
-)
-def test_a_full_disk_is_told_with_what_is_free(tmp_path: Path, error: Exception) -> None:
-    build = Build([failing(error)], Store(tmp_path / "store"))
-    with pytest.raises(MachineError) as caught:
-        build.run()
-    assert "free where the store is" in caught.value.what
-    assert "nothing half-written counts as finished" in caught.value.hint
-    assert caught.value.exit_code == 3
-    assert not build.finished(build.steps[0])
-    assert not list(tmp_path.glob("store/broken/*"))
-
-
-def test_a_full_disk_behind_another_error_is_found(tmp_path: Path) -> None:
-    def run(inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
-        try:
-            with open("/dev/full", "w") as handle:
-                handle.write("x" * 100_000)
-        except OSError as error:
-            raise DataError("the shard could not be written") from error
-        return {}
-
-    if not Path("/dev/full").exists():
-        pytest.skip("this system has no /dev/full")
-    with pytest.raises(MachineError, match="no space is left"):
-        Build([Step("toy", 1, None, {}, run)], Store(tmp_path)).run()
-
-
-LIMITED = """
-import resource, sys
-from pathlib import Path
-from shikomi.errors import MachineError
-from shikomi.flow.runner import Build
-from shikomi.flow.step import Step
-from shikomi.flow.store import Store
-
-def run(inputs, out, context):
-    (out / "large.bin").write_bytes(b"x" * 2_000_000)
-    return {}
-
-build = Build([Step("toy", 1, None, {}, run)], Store(Path(sys.argv[1])))
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
-try:
-    build.run()
-except MachineError as error:
-    print(error.what)
-print("finished", build.finished(build.steps[0]))
-"""
-
-
-def test_a_file_that_may_not_grow_is_told_and_the_next_attempt_succeeds(tmp_path: Path) -> None:
-    def attempt(limit: int) -> str:
-        command = [sys.executable, "-c", LIMITED, str(tmp_path), str(limit)]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-    assert "past the limit for files" in (first := attempt(1_000_000))
-    assert "finished False" in first
-    assert attempt(10_000_000) == "finished True\n"
-
-
-def test_memory_that_runs_out_is_told(tmp_path: Path) -> None:
-    with pytest.raises(MachineError, match="memory ran out"):
-        Build([failing(MemoryError())], Store(tmp_path)).run()
-
-
-def test_facts_must_be_json(tmp_path: Path) -> None:
-    with pytest.raises(ShikomiError, match="stage toy returned are not JSON"):
-        Build([Step("toy", 1, None, {}, lambda i, o, c: {"folder": o})], Store(tmp_path)).run()
-
-
-def test_numbers_of_numpy_are_taken_as_facts(tmp_path: Path) -> None:
-    import numpy as np
-
-    build = Build([Step("toy", 1, None, {}, lambda i, o, c: {"n": np.int64(3), "x": np.float32(0.5)})], Store(tmp_path))
-    build.run()
-    assert (build.store.manifest("toy", build.id(build.steps[0])) or {})["facts"] == {"n": 3, "x": 0.5}
-
-
-def test_a_damaged_result_is_built_again(tmp_path: Path) -> None:
-    build = Build(chain(), Store(tmp_path))
-    build.run()
-    before = contents(tmp_path)
-    (build.folder(build.step("corpus")) / "rows.jsonl").unlink()
-    watch = Noting()
-    again = Build(chain(), Store(tmp_path)).run(watch=watch)
-    assert [one.cached for one in again] == [True, False, True]
-    assert any("rows.jsonl is missing" in one[1] for one in watch.told if one[0] == "say")
-    assert contents(tmp_path) == before
-
-
-def test_a_result_that_was_whole_but_not_yet_moved_is_moved(tmp_path: Path) -> None:
-    build = Build(chain(), Store(tmp_path))
-    build.run()
-    step = build.step("tokens")
-    build.folder(step).rename(build.store.work("tokens", build.id(step)))
-    assert [one.cached for one in Build(chain(), Store(tmp_path)).run()] == [True, True, True]
-
-
-def test_the_record_of_a_build_tells_its_ids(tmp_path: Path) -> None:
-    build = Build(chain(), Store(tmp_path))
-    build.run(recipe="試し", about={"overrides": ["a=1"]}, until="crawl")
-    record = read_json(tmp_path / "builds" / "試し.json")
-    assert [step["name"] for step in record["steps"]] == ["crawl", "corpus", "tokens"]
-    assert record["steps"][2]["id"] == build.id(build.step("tokens"))
-    assert record["overrides"] == ["a=1"]
+def test_the_journal_tells_what_happened(root: Path):
+    build = toy_build(root)
+    build.run(recipe="玩具", about={"file": "a.toml"})
+    told = [(event["event"], event.get("stage")) for event in build.store.journal.read()]
+    assert told == [
+        ("build_started", None),
+        ("stage_started", "numbers"), ("stage_finished", "numbers"),
+        ("stage_started", "sum"), ("stage_finished", "sum"),
+        ("build_finished", None),
+    ]  # fmt: skip
+    record = read_json(root / "builds" / "玩具.json")
+    assert record["file"] == "a.toml"
+    assert record["steps"] == [{"name": step.name, "id": build.id(step)} for step in build.steps]
     assert record["finished"] >= record["started"]
 
 
-def test_versions_name_loaded_libraries_only() -> None:
-    command = "from shikomi.flow.runner import versions; print(sorted(versions()))"
-    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
-    assert done.stdout == "['python', 'shikomi']\n"
-    import numpy as np
+def test_notes_of_time_that_make_no_sense_count_for_nothing(root: Path):
+    build = toy_build(root)
+    step = build.steps[0]
+    build.store.create()
+    for text in ("", "{}", '{"seconds": "x", "cpu_seconds": 1}', "[]"):
+        (root / "work" / f"numbers-{build.id(step)}.spent.json").write_text(text)
+        assert build.store.spent("numbers", build.id(step)) == {"seconds": 0.0, "cpu_seconds": 0.0}
 
-    assert versions()["numpy"] == np.__version__
+
+def test_a_source_is_given_as_its_folder(root: Path, tmp_path: Path):
+    path = tmp_path / "入力" / "a.txt"
+    path.parent.mkdir()
+    path.write_text("1")
+    seen: list[dict[str, Path]] = []
+
+    def run(inputs: dict[str, Path], out: Path, context: Context) -> dict:
+        seen.append(inputs)
+        return {}
+
+    Build([Step("one", 1, None, {"a": Source("a", [path]), "b": Source("b", [])}, run)], Store(root)).run()
+    assert seen[0]["a"] == path.parent
+
+
+def test_a_source_that_changes_while_it_is_read_ends_the_stage(root: Path, tmp_path: Path):
+    path = tmp_path / "a.txt"
+    path.write_text("1")
+
+    def run(inputs: dict[str, Path], out: Path, context: Context) -> dict:
+        path.write_text("2")
+        return {}
+
+    build = Build([Step("one", 1, None, {"a": Source("a", [path])}, run)], Store(root))
+    with pytest.raises(DataError, match="files changed while stage one was reading them"):
+        build.run()
+    assert not build.finished(build.steps[0])
+
+
+def test_a_missing_source_is_told_before_any_stage_runs(root: Path, tmp_path: Path):
+    ran: list[int] = []
+    first = numbers(each=ran.append)
+    second = total({"numbers": first, "more": Source("more", [tmp_path / "ない.txt"])})
+    with pytest.raises(DataError) as caught:
+        Build([first, second], Store(root)).run()
+    assert caught.value.where == str(tmp_path / "ない.txt")
+    assert ran == []
+
+
+def test_versions_are_those_of_loaded_libraries(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(runner, "VERSIONED", ("pytest", "json", "not loaded"))
+    assert runner.versions() == {
+        "shikomi": metadata.version("shikomi"), "python": platform.python_version(), "pytest": pytest.__version__,
+    }  # fmt: skip

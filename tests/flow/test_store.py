@@ -1,150 +1,144 @@
-"""The store: what counts as finished, what is thrown away, and what is remembered of outside files."""
+"""The store: where things live, what is damaged, and outside files known by their contents."""
 
 from __future__ import annotations
 
 import json
 import os
-import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from shikomi.errors import DataError, MachineError
-from shikomi.flow import store as store_module
+from shikomi.flow import store as module
 from shikomi.flow.store import Store
+from shikomi.io import sha256_file
+from tests.flow.toy import toy_build
+
+
+def test_making_a_store_touches_nothing(tmp_path: Path):
+    store = Store(tmp_path / "a" / "倉 庫")
+    assert store.manifest("x", "1") is None
+    assert store.manifests("x") == []
+    assert store.journal.read() == []
+    store.save_hashes()
+    assert list(tmp_path.iterdir()) == []
+    store.create()
+    store.create()
+    assert (tmp_path / "a" / "倉 庫" / "work").is_dir()
+
+
+@pytest.mark.parametrize("below", ["", "deeper/still"])
+def test_a_store_that_is_a_file_is_told(tmp_path: Path, below: str):
+    path = tmp_path / "倉 庫"
+    path.write_text("x")
+    with pytest.raises(MachineError) as caught:
+        toy_build(path / below).run()
+    assert caught.value.what == "the store is a file, not a folder"
+    assert caught.value.where == str(path / below)
+    assert "--store" in caught.value.hint
+
+
+def test_a_store_that_may_not_be_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*given: Any, **named: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(MachineError) as caught:
+        Store(tmp_path / "x").create()
+    assert caught.value.what == "the store cannot be written"
+
+
+def test_manifests_are_told_newest_first(tmp_path: Path):
+    store = Store(tmp_path)
+    store.create()
+    for identity, finished in (("b", 2), ("a", 3), ("c", 3)):
+        store.begin("one", identity)
+        store.publish("one", identity, {"id": identity})
+        path = store.final("one", identity) / "manifest.json"
+        path.write_text(json.dumps({"id": identity, "finished": finished}), encoding="utf-8")
+    store.final("one", "no manifest").mkdir()
+    assert [manifest["id"] for manifest in store.manifests("one")] == ["c", "a", "b"]
+
+
+def test_damage(tmp_path: Path):
+    store = Store(tmp_path)
+    (store.begin("one", "1") / "a.txt").write_text("12345")
+    store.publish("one", "1", {"id": "1"})
+    assert store.damage("one", "1") == ""
+    (store.final("one", "1") / "a.txt").write_text("123")
+    assert store.damage("one", "1") == "a.txt has 3 bytes, 5 were written"
+    (store.final("one", "1") / "a.txt").unlink()
+    assert store.damage("one", "1") == "a.txt is missing"
+    store.discard("one", "1")
+    assert not store.final("one", "1").exists()
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    made = Store(tmp_path / "置き場 1")
-    made.create()
-    return made
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the files whose bytes were read; a change of any age counts as settled."""
+    read: list[str] = []
+
+    def watched(path: Path) -> str:
+        read.append(path.name)
+        return sha256_file(path)
+
+    monkeypatch.setattr(module, "sha256_file", watched)
+    monkeypatch.setattr(module, "SETTLED_NS", -(10**12))
+    return read
 
 
-def publish(store: Store, name: str = "corpus", identity: str = "abc") -> Path:
-    work = store.begin(name, identity)
-    (work / "shards").mkdir(exist_ok=True)
-    (work / "shards" / "a.txt").write_text("十")
-    (work / "scratch").mkdir()
-    (work / "scratch" / "b.txt").write_text("scratch")
-    (work / "left.txt.partial").write_text("half")
-    (work / "folder.partial").mkdir()
-    return store.publish(name, identity, {"id": identity, "step": name, "seconds": 1.0})
-
-
-def test_publishing_leaves_results_and_a_manifest_of_them(store: Store) -> None:
-    final = publish(store)
-    found = sorted(path.relative_to(final).as_posix() for path in final.rglob("*"))
-    assert found == ["manifest.json", "shards", "shards/a.txt"]
-    manifest = store.manifest("corpus", "abc")
-    assert manifest is not None
-    assert manifest["files"] == {"shards/a.txt": 3}
-    assert not store.work("corpus", "abc").exists()
-    assert store.damage("corpus", "abc") == ""
-
-
-def test_the_manifest_is_written_after_every_other_file(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    order: list[str] = []
-    real_flush, real_write = store_module._flush, store_module.write_json
-    monkeypatch.setattr(store_module, "_flush", lambda path: (order.append(path.name), real_flush(path)))
-    monkeypatch.setattr(
-        store_module, "write_json", lambda path, value: (order.append(path.name), real_write(path, value))
-    )
-    publish(store)
-    assert order == ["a.txt", "manifest.json"]
-
-
-def test_without_a_manifest_nothing_is_finished(store: Store) -> None:
-    final = publish(store)
-    (final / "manifest.json").unlink()
-    assert store.manifest("corpus", "abc") is None
-    assert store.manifests("corpus") == []
-
-
-def test_damage_names_the_file(store: Store) -> None:
-    final = publish(store)
-    (final / "shards" / "a.txt").write_text("十一")
-    assert "shards/a.txt has 6 bytes" in store.damage("corpus", "abc")
-    (final / "shards" / "a.txt").unlink()
-    assert "shards/a.txt is missing" in store.damage("corpus", "abc")
-
-
-def test_publishing_replaces_a_folder_that_was_not_finished(store: Store) -> None:
-    (store.final("corpus", "abc") / "stray").mkdir(parents=True)
-    final = publish(store)
-    assert not (final / "stray").exists()
-    assert store.damage("corpus", "abc") == ""
-
-
-def test_finished_results_come_newest_first(store: Store) -> None:
-    for identity, when in (("one", 1.0), ("two", 3.0), ("three", 2.0)):
-        path = publish(store, "corpus", identity) / "manifest.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"finished": when}))
-    assert [manifest["id"] for manifest in store.manifests("corpus")] == ["two", "three", "one"]
-
-
-def test_time_spent_by_cut_off_attempts_adds_up_and_goes_with_success(store: Store) -> None:
-    assert store.spent("corpus", "abc") == {"seconds": 0.0, "cpu_seconds": 0.0}
-    store.spend("corpus", "abc", 12.5, 9.0)
-    assert store.spent("corpus", "abc") == {"seconds": 12.5, "cpu_seconds": 9.0}
-    publish(store)
-    assert store.spent("corpus", "abc")["seconds"] == 0.0
-
-
-def test_a_damaged_note_of_time_is_no_error(store: Store) -> None:
-    store.spend("corpus", "abc", 1, 1)
-    next((store.root / "work").glob("*.spent.json")).write_text("{")
-    assert store.spent("corpus", "abc")["seconds"] == 0.0
-
-
-def settle(path: Path) -> None:
-    """Let a file look as if nobody had touched it for an hour; its time of change cannot be set, so the clock is."""
-    os.utime(path, (time.time() - 3600, time.time() - 3600))
-
-
-def test_contents_are_hashed_once_while_the_file_stays(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "pages.warc"
-    path.write_text("one")
-    settle(path)
-    monkeypatch.setattr(store_module, "SETTLED_NS", -(10**12))
-    calls: list[Path] = []
-    real = store_module.sha256_file
-    monkeypatch.setattr(store_module, "sha256_file", lambda one: (calls.append(one), real(one))[1])
-    first = store.content(path)
-    assert store.content(path) == first
-    assert len(calls) == 1
+def test_contents_are_hashed_once(tmp_path: Path, hashed: list[str]):
+    path, root = tmp_path / "頁.warc", tmp_path / "store"
+    path.write_text("a")
+    store = Store(root)
+    store.create()
+    assert store.content(path) == store.content(path) == sha256_file(path)
+    assert hashed == ["頁.warc"]
     store.save_hashes()
-    assert Store(store.root).content(path) == first
-    assert len(calls) == 1
-    path.write_text("two")  # the same size
+    saved = (root / "hashes.json").stat().st_mtime_ns
+    again = Store(root)
+    assert again.content(path) == sha256_file(path)
+    again.save_hashes()
+    assert hashed == ["頁.warc"]
+    assert (root / "hashes.json").stat().st_mtime_ns == saved
+
+
+def test_changed_contents_are_hashed_again(tmp_path: Path, hashed: list[str]):
+    path = tmp_path / "a"
+    path.write_text("a")
+    store = Store(tmp_path / "store")
+    first = store.content(path)
+    before = path.stat()
+    path.write_text("b")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # same size, same time: the time of change tells
     assert store.content(path) != first
-    assert len(calls) == 2
+    assert hashed == ["a", "a"]
 
 
-def test_a_file_changed_just_now_is_not_remembered(store: Store, tmp_path: Path) -> None:
-    path = tmp_path / "pages.warc"
-    path.write_text("one")
+def test_a_file_changed_just_now_is_not_remembered(tmp_path: Path):
+    path = tmp_path / "a"
+    path.write_text("a")
+    store = Store(tmp_path / "store")
+    store.create()
     store.content(path)
     store.save_hashes()
-    assert not (store.root / "hashes.json").exists()
+    assert not (tmp_path / "store" / "hashes.json").exists()
 
 
-def test_damaged_hashes_are_forgotten(store: Store, tmp_path: Path) -> None:
-    (store.root / "hashes.json").write_text("[1]")
-    path = tmp_path / "x"
-    path.write_text("x")
-    assert len(store.content(path)) == 64
+@pytest.mark.parametrize("text", ["", "[]", "3", "{", '{"PATH": 5}', '{"PATH": []}', '{"PATH": [1, 2, 3, 4, "wrong"]}'])
+def test_hashes_that_make_no_sense_are_left_out(tmp_path: Path, hashed: list[str], text: str):
+    path = tmp_path / "a"
+    path.write_text("a")
+    store = Store(tmp_path / "store")
+    store.create()
+    (store.root / "hashes.json").write_text(text.replace("PATH", str(path)), encoding="utf-8")
+    assert store.content(path) == sha256_file(path)
+    assert hashed == ["a"]
 
 
-def test_a_missing_outside_file_is_named(store: Store, tmp_path: Path) -> None:
+def test_a_missing_file_is_told(tmp_path: Path):
     with pytest.raises(DataError) as caught:
-        store.content(tmp_path / "gone.warc.gz")
-    assert "gone.warc.gz" in caught.value.where
-
-
-def test_a_store_that_is_a_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "store").write_text("")
-    with pytest.raises(MachineError, match="a file, not a folder"):
-        Store(tmp_path / "store").create()
+        Store(tmp_path).content(tmp_path / "ない")
+    assert caught.value.where == str(tmp_path / "ない")
+    assert "No such file" in caught.value.what

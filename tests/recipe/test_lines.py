@@ -1,88 +1,115 @@
-"""Where keys stand: in tables, arrays of tables, inline tables, dotted and quoted keys, among strings like keys."""
+"""Where keys stand: the scanner agrees with the standard reader on which keys there are, and knows their lines."""
 
 from __future__ import annotations
 
 import tomllib
+from typing import Any
 
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shikomi.recipe.lines import Key, key_lines
 
-TEXT = '''# name = "comment"
-name = "x"   # [table]
-"quoted key" = 1
-'literal' = """
-fake = 1
-[fake]
-\\" "" """
-[model]
-heads = 4
-a.b . c = 2
+TRICKY = '''# a comment with = and [brackets]
+a = "# no comment" # a comment
 
-[[sources]]
-path = 'one'
-[[sources]]
-path = "two # = ["
-[sources.deep]
-key = [
-  1, # a comment, ]
-  { inner = "]", other = 2 },
-  [3, [4]],
+b.c = 'single \\'
+"日 本" = 1
+'quoted.key'."esc\\u0041" = 2
+"\\U0001F600" = 3
+list = [
+  1, # one
+  "two ]",
+  [3, 4],
+  { x = 5, y.z = [6] },
 ]
-[sft.optim]
-rate = 1979-05-27T07:32:00Z
-last = """
-a""quoted""""" # five quotes
-end = \'\'\'
-'' # two\'\'\'
-z = true'''
+text = """
+k = "v"
+[not.a.table]
+\\"""quoted\\""" """
+quotes = """""two"""""
+raw = \'\'\'
+it's \\ = ''here''
+\'\'\'
+date = 2026-01-01T00:00:00
+
+[table . "with space"]
+inner = true
+[table.other] # same
+inner = {}
+[[items]]
+name = "first"
+[items.sub]
+deep = 1
+[[items]]
+name = "second"
+[[items.sub.more]]
+last = 1e3'''
 
 
-def test_every_kind_of_key_has_its_line() -> None:
-    found = key_lines(TEXT)
-    expected: dict[Key, int] = {
-        ("name",): 2, ("quoted key",): 3, ("literal",): 4, ("model",): 8, ("model", "heads"): 9,
-        ("model", "a", "b", "c"): 10, ("sources",): 12, ("sources", 0, "path"): 13, ("sources", 1): 14,
-        ("sources", 1, "path"): 15, ("sources", 1, "deep", "key"): 17, ("sources", 1, "deep", "key", 0): 18,
-        ("sources", 1, "deep", "key", 1, "other"): 19, ("sources", 1, "deep", "key", 2, 1, 0): 20, ("sft",): 22,
-        ("sft", "optim", "rate"): 23, ("sft", "optim", "last"): 24, ("sft", "optim", "end"): 26,
-        ("sft", "optim", "z"): 28,
-    }  # fmt: skip
-    assert {key: found.get(key) for key in expected} == expected
-    assert not any("fake" in key for key in found)
-
-
-def test_line_ends_of_windows() -> None:
-    assert key_lines('a = 1\r\n[b]\r\nc = """x\r\ny"""\r\nd = 2\r\n')[("b", "d")] == 5
-
-
-def keys_of(value: object, path: Key = ()) -> set[Key]:
-    """Every path of a document."""
+def keys(value: Any, path: Key = ()) -> set[Key]:
+    """Every key and index of a document."""
+    found: set[Key] = {path} if path else set()
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return {path} - {()} | {key for name, item in inner for key in keys_of(item, (*path, name))}
+    return found.union(*(keys(item, (*path, part)) for part, item in inner))
 
 
-def test_exactly_the_keys_of_the_document_are_found() -> None:
-    assert set(key_lines(TEXT)) == keys_of(tomllib.loads(TEXT))
+def test_lines_of_a_tricky_text():
+    found = key_lines(TRICKY)
+    lines = TRICKY.splitlines()
+    assert found["a",] == 2
+    assert found["日 本",] == 5
+    assert found["quoted.key", "escA"] == 6
+    assert [found["list", index] for index in range(4)] == [9, 10, 11, 12]
+    assert found["list", 3, "y", "z", 0] == 12
+    assert lines[found["quotes",] - 1].startswith("quotes")
+    assert lines[found["date",] - 1].startswith("date")
+    assert lines[found["table", "with space", "inner"] - 1] == "inner = true"
+    assert lines[found["items", 0, "sub", "deep"] - 1] == "deep = 1"
+    assert lines[found["items", 1, "name"] - 1] == 'name = "second"'
+    assert found["items", 1, "sub", "more", 0, "last"] == len(lines)
 
 
-NAMES = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=5)
-WORDS = st.text(st.sampled_from(list("ab=[]{}#'\" .,あ")), max_size=8)
+def test_every_key_is_found():
+    assert key_lines(TRICKY).keys() - {("\\U0001F600",)} == keys(tomllib.loads(TRICKY)) - {("😀",)}
 
 
-def quoted(text: str) -> str:
-    escaped = "".join(f"\\{letter}" if letter in '"\\' else letter for letter in text)
-    return f'"{escaped}"'
+@pytest.mark.parametrize("text", ["", "# only this", "\n\n", "a = 1", "a = 1 # no line end", "[a]", "a = []", "a = ''"])
+def test_small_texts(text: str):
+    assert key_lines(text).keys() == keys(tomllib.loads(text))
 
 
-@given(st.lists(st.tuples(NAMES, st.lists(WORDS, max_size=3)), max_size=6, unique_by=lambda pair: pair[0]))
-def test_the_line_of_each_key_holds_it_whatever_the_strings_say(pairs: list[tuple[str, list[str]]]) -> None:
-    lines = ["[table]"]
-    for name, words in pairs:
-        lines.append(f"{quoted(name)} = [{', '.join(map(quoted, words))}]")
+def test_windows_line_ends():
+    assert key_lines("a = 1\r\n\r\n[b]\r\nc = 2\r\n") == {("a",): 1, ("b",): 3, ("b", "c"): 4}
+
+
+scalars = st.sampled_from(["1", "-2.5", "true", '"a"', "'b # ]'", '"""x\ny"""', "2026-01-01", "[]", "{}", '"\\""'])
+values = st.recursive(
+    scalars,
+    lambda inner: st.one_of(
+        st.lists(inner, min_size=1, max_size=3).map(lambda found: "[\n" + ", # c\n".join(found) + "\n]"),
+        st.lists(inner.filter(lambda text: "\n" not in text), min_size=1, max_size=3).map(
+            lambda found: "{ " + ", ".join(f"k{n} = {one}" for n, one in enumerate(found)) + " }"
+        ),
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(values, st.booleans()), max_size=5))
+def test_any_text_has_every_key_at_its_line(given: list[tuple[str, bool]]):
+    lines: list[str] = []
+    expected = {}
+    for number, (value, headed) in enumerate(given):
+        if headed:
+            lines.append(f"[t{number}] # header")
+        expected[number] = len(lines) + 1
+        lines += f"key{number} = {value}".split("\n")
     text = "\n".join(lines)
-    document = tomllib.loads(text)
     found = key_lines(text)
-    assert set(found) == keys_of(document)
-    assert [found["table", name] for name, _ in pairs] == list(range(2, 2 + len(pairs)))
+    assert found.keys() == keys(tomllib.loads(text))
+    for key, line in found.items():
+        if isinstance(key[-1], str) and key[-1].startswith("key"):
+            assert line == expected[int(key[-1][3:])]
