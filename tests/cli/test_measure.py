@@ -63,9 +63,9 @@ def test_matrix_products_are_counted(monkeypatch: pytest.MonkeyPatch):
 def test_rows_of_random_tokens_are_the_same_each_time():
     rows = measure._RandomRows()
     one, again, other = rows.row(3), rows.row(3), rows.row(4)
-    assert one.inputs.tolist() == again.inputs.tolist() != other.inputs.tolist()
-    assert one.inputs[1:].tolist() == one.targets[:-1].tolist()
-    assert max(one.inputs) < measure.VOCAB_SIZE
+    assert one.tokens_T.tolist() == again.tokens_T.tolist() != other.tokens_T.tolist()
+    assert one.tokens_T[1:].tolist() == one.targets_T[:-1].tolist()
+    assert max(one.tokens_T) < measure.VOCAB_SIZE
 
 
 def test_something_timed_takes_more_than_nothing():

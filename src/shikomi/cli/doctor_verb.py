@@ -60,7 +60,7 @@ def command(store: Path, bench: bool, as_json: bool) -> None:
     else:
         show(findings_text(findings, measured))
     for one in unfit:
-        say_error(MachineError(f"{one.name}: {one.found}", hint=one.hint))
+        say_error(MachineError(f"{one.name}: {one.found}", where="this machine", hint=one.hint))
     if unfit:
         sys.exit(MachineError.exit_code)
 

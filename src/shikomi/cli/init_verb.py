@@ -21,7 +21,7 @@ def command(folder: Path) -> None:
     if path.exists():
         raise UsageError("there is a recipe already", where=str(path), hint="name another folder, or move it away")
     if folder.exists() and not folder.is_dir():
-        raise UsageError("expected a folder, found a file", where=str(folder))
+        raise UsageError("expected a folder, found a file", where=str(folder), hint="name another folder")
     with atomic(path) as handle:
         handle.write(template(folder))
     show(str(path))
