@@ -90,7 +90,10 @@ def test_a_stretch_of_training_takes_whole_batches():
     assert one.tokens == 5 * 2048
     flops = planned.shape.training_flops(planned.recipe.pretrain.sequence_tokens) * 5 * 2048
     assert one.flops == flops
-    assert one.seconds == pytest.approx(flops / planned.rates.train_flops(192) + planned.rates.start)
+    work = flops + 5 * planned.shape.muon_flops
+    assert one.seconds == pytest.approx(work / planned.rates.train_flops(192) + planned.rates.start)
+    without = by_stage(lay_out("quickstart.toml", "pretrain.tokens=10_000", "pretrain.optim.kind=adamw"))["pretrain"]
+    assert without.seconds == pytest.approx(flops / planned.rates.train_flops(192) + planned.rates.start)
     counts = planned.shape
     assert f"6·{counts.layers}·{counts.heads}·{counts.head_dim}·128" in one.formula
 

@@ -69,3 +69,22 @@ def test_a_base_whose_config_makes_no_sense(changed: dict[str, Any]):
     with pytest.raises(DataError) as caught:
         of_config(raw, "base/config.json")
     assert caught.value.where == "base/config.json"
+
+
+@pytest.mark.parametrize("page", PAGES[2:])
+def test_an_update_by_muon_takes_the_flops_that_are_counted(page: ModelPage):
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from shikomi.model.config import from_page
+    from shikomi.model.transformer import Transformer
+    from shikomi.recipe.train import OptimPage
+    from shikomi.train.optim import Optimiser
+
+    model = Transformer(from_page(page, 300))
+    for parameter in model.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    optimiser = Optimiser(model, OptimPage(kind="muon"))
+    with FlopCounterMode(display=False) as counter:
+        optimiser.step(1.0)
+    assert counter.get_total_flops() == of_page(page, 300).muon_flops

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from shikomi.plan.shape import of_page
 from shikomi.recipe.corpus import CorpusPage
 from shikomi.recipe.model import ModelPage
 from shikomi.recipe.sample import SamplePage
@@ -22,7 +23,7 @@ from shikomi.recipe.train import OptimPage
 
 SHAPES = (
     (ModelPage(hidden_size=192, layers=4, heads=6, kv_heads=2, head_dim=32, intermediate_size=512), 2048, 4),
-    (ModelPage(hidden_size=768, layers=2, heads=12, kv_heads=4, head_dim=64, intermediate_size=2048), 512, 2),
+    (ModelPage(hidden_size=768, layers=2, heads=12, kv_heads=4, head_dim=64, intermediate_size=2048), 1024, 2),
 )
 """Reference shapes, each with the tokens of a step and the steps timed: the quickstart's, and one four times wider."""
 VOCAB_SIZE, SEQUENCE_TOKENS = 4096, 128
@@ -56,7 +57,7 @@ def measure_matrices(side: int = 1024, least_seconds: float = 0.5) -> float:
 
 
 def measure_training(page: ModelPage, batch_tokens: int, steps: int) -> float:
-    """FLOP/s reached by the trainer on rows of random tokens, after one step of warming up."""
+    """FLOP/s reached by the trainer (Muon's own included) on rows of random tokens, after one step of warming up."""
     from shikomi.model.config import from_page
     from shikomi.model.transformer import Transformer, initialise
     from shikomi.train.batches import RowBatches
@@ -71,7 +72,8 @@ def measure_training(page: ModelPage, batch_tokens: int, steps: int) -> float:
             out = Path(folder) / name
             out.mkdir()
             facts = fit(model, NextToken(), batches, FitSpec(count, OptimPage(), 10**9), out)
-    return model.config.flops_per_token(SEQUENCE_TOKENS) * facts["tokens_per_second"]
+    updates = of_page(page, VOCAB_SIZE).muon_flops / batch_tokens
+    return (model.config.flops_per_token(SEQUENCE_TOKENS) + updates) * facts["tokens_per_second"]
 
 
 class _RandomRows:
@@ -145,15 +147,14 @@ def measure(say: Callable[[str], None]) -> dict[str, Any]:
         data = measure_data(Path(folder))
     import torch
 
-    reference = SHAPES[0][0]
-    flops = train[0][1]
+    reference, batch_tokens, _ = SHAPES[0]
     return {
         "measured": round(time.time()),
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "gemm_gflops": round(gemm, 1),
         "reference": f"{reference.hidden_size} wide, {reference.layers} layers, {SEQUENCE_TOKENS} tokens a row",
-        "train_tokens_per_second": round(flops / _flops_per_token(reference)),
+        "train_tokens_per_second": round(train[0][1] / _flops_per_token(reference, batch_tokens)),
         "rates": {
             "train": [[width, float(f"{speed:.4g}")] for width, speed in train],
             "generate": float(f"{generate:.4g}"),
@@ -163,10 +164,9 @@ def measure(say: Callable[[str], None]) -> dict[str, Any]:
     }
 
 
-def _flops_per_token(page: ModelPage) -> float:
-    from shikomi.model.config import from_page
-
-    return from_page(page, VOCAB_SIZE).flops_per_token(SEQUENCE_TOKENS)
+def _flops_per_token(page: ModelPage, batch_tokens: int) -> float:
+    shape = of_page(page, VOCAB_SIZE)
+    return shape.training_flops(SEQUENCE_TOKENS) + shape.muon_flops / batch_tokens
 
 
 def main() -> None:

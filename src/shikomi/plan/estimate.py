@@ -9,7 +9,7 @@ from typing import Any
 
 from shikomi.plan.rates import HIGH_OF_EVIDENCE, LOW_OF_EVIDENCE, Evidence, Rates
 from shikomi.plan.shape import Shape
-from shikomi.plan.sizes import ANSWER_TOKENS, PROMPT_TOKENS, Sizes
+from shikomi.plan.sizes import ANSWER_TOKENS, BASE_ANSWER_SHARE, Sizes
 from shikomi.recipe.schema import Recipe
 from shikomi.units import format_count
 
@@ -146,13 +146,15 @@ def _tokens(plan: Planned) -> _Work:
 def _stretch(plan: Planned, stage: str, input: str) -> _Work:
     page = getattr(plan.recipe, stage)
     length = page.sequence_tokens
-    tokens = math.ceil(page.tokens / page.batch_tokens) * page.batch_tokens
+    steps = math.ceil(page.tokens / page.batch_tokens)
+    tokens = steps * page.batch_tokens
     flops = plan.shape.training_flops(length) * tokens
     formula = (
         f"(6·N + 6·layers·heads·head_dim·T)·D = (6·{format_count(plan.shape.matmul_parameters)} + "
         f"6·{plan.shape.layers}·{plan.shape.heads}·{plan.shape.head_dim}·{length})·{format_count(tokens)}"
     )
-    seconds = flops / plan.rates.train_flops(plan.shape.hidden_size)
+    updates = steps * plan.shape.muon_flops if page.optim.kind == "muon" else 0.0
+    seconds = (flops + updates) / plan.rates.train_flops(plan.shape.hidden_size)
     return _Work(input, flops, seconds, plan.rates.start, tokens, flops, formula, has_model=True)
 
 
@@ -188,10 +190,10 @@ def _dpo(plan: Planned) -> _Work:
 
 def _evaluate(plan: Planned) -> _Work:
     questions, models = plan.sizes.questions, 4
-    # The base does not know when to stop: its answers run to the limit.
-    answered = questions * (plan.recipe.evaluate.max_answer_tokens + (models - 1) * ANSWER_TOKENS)
-    read = questions * models * PROMPT_TOKENS + models * plan.recipe.evaluate.bits_tokens
-    context = PROMPT_TOKENS + ANSWER_TOKENS
+    base_tokens = BASE_ANSWER_SHARE * plan.recipe.evaluate.max_answer_tokens
+    answered = questions * (base_tokens + (models - 1) * ANSWER_TOKENS)
+    read = questions * models * plan.sizes.prompt_tokens + models * plan.recipe.evaluate.bits_tokens
+    context = plan.sizes.prompt_tokens + ANSWER_TOKENS
     flops = plan.shape.forward_flops(context) * (answered + read)
     formula = f"(2·N + attention)·D, D = {format_count(read)} read + {format_count(answered)} written"
     seconds = plan.shape.forward_flops(context) * answered / plan.rates.generate

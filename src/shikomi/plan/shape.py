@@ -9,6 +9,9 @@ from typing import Any
 from shikomi.errors import DataError
 from shikomi.recipe.model import ModelPage
 
+NEWTON_SCHULZ_STEPS = 5
+"""Iterations by which Muon makes an update orthogonal (``train.optim`` takes as many, a test holds them)."""
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -40,6 +43,15 @@ class Shape:
         """All parameters, tied ones once."""
         norms = self.layers * (2 * self.hidden_size + (2 * self.head_dim if self.qk_norm else 0)) + self.hidden_size
         return self.matmul_parameters + norms + (0 if self.tie_embeddings else self.head_parameters)
+
+    @property
+    def muon_flops(self) -> float:
+        """FLOPs of one Muon update: for each hidden matrix of m x n (m the smaller side) 4·m²·n + 2·m³ an iteration."""
+        width, inner = self.hidden_size, self.intermediate_size
+        queries, values = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        sides = [(width, queries), (width, queries), (width, values), (width, values), *[(width, inner)] * 3]
+        once = sum(4.0 * min(pair) ** 2 * max(pair) + 2.0 * min(pair) ** 3 for pair in sides)
+        return self.layers * NEWTON_SCHULZ_STEPS * once
 
     def forward_flops(self, context_tokens: float) -> float:
         """FLOPs a token forward: 2·N, and 2·layers·heads·head_dim·T for causal attention over T tokens."""

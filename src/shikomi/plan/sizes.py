@@ -19,21 +19,23 @@ CHARACTERS_PER_KEPT_PAGE = 607
 QUESTIONS_PER_EVAL_COMPANY, OTHER_QUESTIONS = 32, 152
 DIALOGUES_PER_TUNED_COMPANY = 87
 PAIRS_PER_TUNED_COMPANY = 19
-CHARACTERS_PER_SIDE = 150
-"""Of a prompt with its answer in the sample's pairs, padding of the batch included (6,720 positions of 1.43 characters
-for 32 pairs)."""
+SIDE_TOKENS, SIDE_CHARACTERS = 57, 69
+"""Of a prompt with its answer in the sample's pairs, padding of the batch included: so many tokens of the template and
+padding, and so many characters of text (105 tokens at a vocabulary of 1,024, 78 at 4,096)."""
 # Pages of one's own, measured on 4,974 real pages in 31.5 MB of WARC.
 WARC_BYTES_PER_PAGE = 6_300
 REAL_KEPT_SHARE = 0.35
 REAL_CHARACTERS_PER_KEPT_PAGE = 2_200
-REAL_CHARACTERS_PER_SIDE = 500
+REAL_SIDE_TOKENS, REAL_SIDE_CHARACTERS = 60, 350
 REAL_QUESTIONS = 400
 CHARACTERS_PER_TOKEN = 1.45
 """Of a vocabulary of 1,024, on the sample and on real pages alike."""
 SAMPLE_PER_DOUBLING, REAL_PER_DOUBLING, MOST_CHARACTERS_PER_TOKEN = 0.9, 0.2, 4.5
 """More of them for every doubling of the vocabulary: the sample's stock phrases fill it fast (4,096: 3.25)."""
-PROMPT_TOKENS, ANSWER_TOKENS = 40, 12
-"""Of an evaluation question and of a tuned model's answer."""
+PROMPT_TOKENS, REAL_PROMPT_TOKENS = 25, 350
+"""Of an evaluation question: the sample's are one sentence, others bring the passage they ask about."""
+ANSWER_TOKENS, BASE_ANSWER_SHARE = 5, 0.27
+"""Of a tuned model's answer; and the share of the limit that the base writes, which does not know when to stop."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Sizes:
         tokens: of the kept text, held-out ones included.
         dialogues, pairs, questions: of tuning and evaluation.
         side_tokens: of a prompt with one answer.
+        prompt_tokens: of an evaluation question.
         pages_known, characters_known, tokens_known, dialogues_known: counted rather than expected.
     """
 
@@ -56,6 +59,7 @@ class Sizes:
     pairs: float
     questions: float
     side_tokens: float
+    prompt_tokens: float
     pages_known: bool = False
     characters_known: bool = False
     tokens_known: bool = False
@@ -93,12 +97,18 @@ def expect(recipe: Recipe, vocab_size: int, warc_bytes: int, facts: Mapping[str,
         dialogues=float(dialogues.get("dialogues", DIALOGUES_PER_TUNED_COMPANY * tuned)),
         pairs=float(dialogues.get("preferences", PAIRS_PER_TUNED_COMPANY * tuned or recipe.dpo.pairs)),
         questions=questions,
-        side_tokens=round((REAL_CHARACTERS_PER_SIDE if own else CHARACTERS_PER_SIDE) / per_token),
+        side_tokens=_side_tokens(own, min(per_token, MOST_CHARACTERS_PER_TOKEN)),
+        prompt_tokens=REAL_PROMPT_TOKENS if own else PROMPT_TOKENS,
         pages_known="read" in corpus or "pages" in facts.get("crawl", {}),
         characters_known="characters_kept" in corpus,
         tokens_known=bool(counted),
         dialogues_known="dialogues" in dialogues,
     )
+
+
+def _side_tokens(own: bool, characters_per_token: float) -> float:
+    fixed, characters = (REAL_SIDE_TOKENS, REAL_SIDE_CHARACTERS) if own else (SIDE_TOKENS, SIDE_CHARACTERS)
+    return round(fixed + characters / characters_per_token)
 
 
 def _pages(recipe: Recipe, warc_bytes: int) -> float:
