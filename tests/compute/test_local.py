@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 
 from shikomi.compute.local import Pool, tick
 from shikomi.errors import DataError, ShikomiError
+from tests.conftest import ROOT
 
 
 def _slow_square(number: int) -> int:
@@ -100,3 +103,34 @@ def test_a_map_that_is_left_early_leaves_no_process_behind():
     assert next(results) == 0
     results.close()
     assert not multiprocessing.active_children()
+
+
+def _lives(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def _wait_until(condition) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="whether a process lives is read in Linux's /proc")
+@pytest.mark.parametrize("how", ["pool", "executor"])
+def test_workers_end_with_a_parent_that_is_killed(tmp_path, how):
+    parent = subprocess.Popen([sys.executable, "-m", "tests.compute.parent", how, str(tmp_path)], cwd=ROOT)
+    try:
+        _wait_until(lambda: len(list(tmp_path.iterdir())) == 2)
+    finally:
+        parent.kill()
+        parent.wait()
+    workers = [int(path.name) for path in tmp_path.iterdir()]
+    try:
+        _wait_until(lambda: not any(map(_lives, workers)))
+    finally:
+        for worker in filter(_lives, workers):
+            os.kill(worker, signal.SIGKILL)

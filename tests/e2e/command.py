@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -125,9 +126,45 @@ class Running:
 
     def kill(self) -> None:
         """SIGKILL to the process and to everything it has started."""
-        if self.process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+
+    def kill_alone(self) -> None:
+        """SIGKILL to the process and to nothing that it has started."""
+        self.process.kill()
+        self.process.wait()
+
+    def group_lives(self) -> bool:
+        """Whether any process of its group is left, dead ones whose parent has not looked after them left aside."""
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                state, _, group = stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[:3]
+                if int(group) == self.process.pid and state != "Z":
+                    return True
+        return False
+
+    def children(self) -> list[str]:
+        """Ids of the workers it has started (Python's own tracker of resources is none)."""
+        found = []
+        with contextlib.suppress(OSError):
+            for task in Path(f"/proc/{self.process.pid}/task").iterdir():
+                found += (task / "children").read_text().split()
+        return [child for child in found if b"resource_tracker" not in _command_of(child)]
+
+
+def _command_of(process: str) -> bytes:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return b"resource_tracker"
+
+
+def _command_of(process: str) -> bytes:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return b"resource_tracker"
 
 
 def wait_until(condition: Callable[[], bool], running: Running) -> None:

@@ -7,6 +7,8 @@ once more on a fresh worker, and a second death is an error that names it. Resul
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection, wait
@@ -88,6 +90,22 @@ class _Ticker:
         self.send(counts)
 
 
+def end_with_parent() -> None:
+    """Called in a worker process as it starts: from now on it ends when its parent does, however that ended.
+
+    A worker that outlives a killed parent would go on writing into the files of the next attempt, or wait for work
+    for ever. In a process that has no parent of its own kind it does nothing.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_after, args=(parent.sentinel,), name="end-with-parent", daemon=True).start()
+
+
+def _end_after(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)
+
+
 def _here(
     function: Callable[[Item], Result], items: Iterable[Item], on_tick: Callable[[dict[str, float]], None] | None
 ) -> Iterator[Result]:
@@ -107,6 +125,7 @@ def _here(
 def _serve(function: Callable[[Any], Any], pipe: Connection) -> None:
     """A worker's life: take an item, send ticks and then its result or its exception, until told to stop."""
     global _listener
+    end_with_parent()
     ticker = _Ticker(lambda counts: pipe.send(("tick", counts)))
     _listener = ticker.add
     while True:

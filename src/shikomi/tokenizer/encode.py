@@ -16,6 +16,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from shikomi.compute.local import end_with_parent
 from shikomi.data.tokens import SPLITS, token_dtype
 from shikomi.errors import DataError
 from shikomi.io import atomic, sha256_file, write_json
@@ -138,7 +139,7 @@ def _encode_blocks(
         return
     waiting: list[tuple[int, Path, Future[None] | None]] = []
     # "spawn": a forked copy of the tokenizer library's thread pool can hang.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
 
         def settle() -> Path:
             nonlocal done
