@@ -34,7 +34,9 @@ def steps(recipe: Recipe, folder: Path) -> list[Step]:
     tokens = _tokens(recipe, corpus, tokenizer)
     pretrain = _pretrain(recipe, tokens, tokenizer, base)
     release_base = _release(recipe, "release_base", pretrain, {"corpus": corpus, "tokens": tokens})
-    dialogues = _dialogues(recipe, folder, crawl)
+    # Pages of one's own with the sample's dialogues: the synthetic web is written for its facts alone.
+    facts = crawl if isinstance(crawl, Step) or recipe.dialogues.sources else _sample_crawl(recipe)
+    dialogues = _dialogues(recipe, folder, facts)
     stood_on = {"tokens": tokens, "dialogues": dialogues, "tokenizer": tokenizer}
     anneal = _anneal(recipe, {"before": pretrain, **stood_on})
     sft = _sft(recipe, {"before": anneal, **stood_on})
@@ -44,9 +46,10 @@ def steps(recipe: Recipe, folder: Path) -> list[Step]:
     told = {"corpus": corpus, "tokens": tokens, "dialogues": dialogues, "evaluate": evaluate}
     release = _release(recipe, "release", dpo, told)
     crawled = [crawl] if isinstance(crawl, Step) else []
+    told_of = [facts] if isinstance(facts, Step) and facts is not crawl else []
     return [
         *crawled, corpus, tokenizer, tokens, pretrain, release_base,
-        dialogues, anneal, sft, dpo, evaluate, release,
+        *told_of, dialogues, anneal, sft, dpo, evaluate, release,
     ]  # fmt: skip
 
 
@@ -54,8 +57,13 @@ def _crawl(recipe: Recipe, folder: Path) -> Step | Source:
     """The pages: files the recipe names, or the synthetic web."""
     if recipe.corpus.warc:
         return Source("crawl", _files(recipe.corpus.warc, folder, "corpus.warc"))
+    return _sample_crawl(recipe)
+
+
+def _sample_crawl(recipe: Recipe) -> Step:
+    """The synthetic web, its gold labels and its facts."""
     page = recipe.sample
-    assert page is not None  # a recipe without WARC files has one: the loader sees to it
+    assert page is not None  # a recipe without WARC files, or without dialogues, has one: the loader sees to it
 
     def run(inputs: Inputs, out: Path, context: Context) -> dict[str, Any]:
         from shikomi.sample.crawl import write_crawl
