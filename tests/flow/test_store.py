@@ -16,6 +16,11 @@ from shikomi.io import sha256_file
 from tests.flow.toy import toy_build
 
 
+def test_a_store_with_an_impossible_name_is_told(tmp_path: Path):
+    with pytest.raises(MachineError, match="File name too long"):
+        Store(tmp_path / ("x" * 300)).create()
+
+
 def test_making_a_store_touches_nothing(tmp_path: Path):
     store = Store(tmp_path / "a" / "倉 庫")
     assert store.manifest("x", "1") is None
@@ -46,7 +51,7 @@ def test_a_store_that_may_not_be_written_is_told(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(Path, "mkdir", refuse)
     with pytest.raises(MachineError) as caught:
         Store(tmp_path / "x").create()
-    assert caught.value.what == "the store cannot be written"
+    assert caught.value.what == "the store cannot be made or written: Permission denied"
 
 
 def test_manifests_are_told_newest_first(tmp_path: Path):

@@ -14,6 +14,7 @@ Layout::
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -54,10 +55,11 @@ class Store:
             raise MachineError(
                 "the store is a file, not a folder", where=str(self.root), hint="name another --store"
             ) from error
-        except PermissionError as error:
-            raise MachineError(
-                "the store cannot be written", where=str(self.root), hint="name another --store"
-            ) from error
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise  # told by the runner, with what is free
+            what = f"the store cannot be made or written: {error.strerror}"
+            raise MachineError(what, where=str(self.root), hint="name another --store") from error
 
     def final(self, step: str, identity: str) -> Path:
         """Where a finished stage lives."""
