@@ -54,7 +54,7 @@ def test_one_live_line_on_a_terminal(clock: Clock, monkeypatch: pytest.MonkeyPat
     told = stream.getvalue()
     shown = [piece.replace("\x1b[K", "") for piece in told.split("\r")]
     assert not any("5/100" in piece for piece in shown)
-    assert shown[-2] == "[ 2/12] corpus 50% 50/100 pages 25 pages/s 2.0 s left 本文"
+    assert shown[-2] == "[ 2/12] corpus        50%  50/100 pages  25 pages/s  2.0 s left  本文"
     assert told.count("\n") == 1
     assert told.endswith("\r\x1b[K[ 2/12] corpus       done in 1:15\n")
 

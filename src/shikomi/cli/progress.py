@@ -7,7 +7,7 @@ import sys
 import time
 from typing import IO
 
-from shikomi.cli.screen import coloured, cut, paint
+from shikomi.cli.screen import clip, coloured, paint
 from shikomi.log import Progress
 from shikomi.units import format_count, format_seconds
 
@@ -57,7 +57,7 @@ class Screen:
 
     def _live(self, text: str) -> None:
         columns = shutil.get_terminal_size((100, 24)).columns
-        self.stream.write("\r" + cut(text, columns - 1) + "\x1b[K")
+        self.stream.write("\r" + clip(text, columns - 1) + "\x1b[K")
         self.stream.flush()
         self.is_open = True
 

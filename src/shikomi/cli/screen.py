@@ -65,12 +65,16 @@ def table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = (), head: boo
 
 
 def cut(text: str, columns: int) -> str:
-    """Text on one line in at most so many terminal columns, an ellipsis in place of what is left out."""
-    flat = " ".join(text.split())
-    if width(flat) <= columns:
-        return flat
+    """Text on one line, white space run together, in at most so many terminal columns (see ``clip``)."""
+    return clip(" ".join(text.split()), columns)
+
+
+def clip(text: str, columns: int) -> str:
+    """Text in at most so many terminal columns, an ellipsis in place of what is left out."""
+    if width(text) <= columns:
+        return text
     taken, used = [], 0
-    for letter in flat:
+    for letter in text:
         used += width(letter)
         if used > columns - 1:
             break

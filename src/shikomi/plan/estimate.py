@@ -116,7 +116,7 @@ def _one(plan: Planned, stage: str, manifest: Mapping[str, Any] | None) -> Estim
 
 
 def _crawl(plan: Planned) -> _Work:
-    pages = plan.sizes.pages
+    pages = plan.sizes.written
     assert plan.recipe.sample is not None
     return _Work(f"{plan.recipe.sample.companies} companies", pages, pages / plan.rates.crawl, SMALL_SECONDS)
 

@@ -43,6 +43,7 @@ class Sizes:
     """What flows between stages. ``*_known`` says whether a finished stage counted it.
 
     Attributes:
+        written: pages of the sample.
         pages: read by the corpus.
         characters: kept by it.
         tokens: of the kept text, held-out ones included.
@@ -52,6 +53,7 @@ class Sizes:
         pages_known, characters_known, tokens_known, dialogues_known: counted rather than expected.
     """
 
+    written: float
     pages: float
     characters: float
     tokens: float
@@ -76,7 +78,8 @@ def expect(recipe: Recipe, vocab_size: int, warc_bytes: int, facts: Mapping[str,
         facts: of its finished stages, by name.
     """
     corpus, tokens, dialogues = (facts.get(name, {}) for name in ("corpus", "tokens", "dialogues"))
-    pages = float(corpus.get("read") or facts.get("crawl", {}).get("pages") or _pages(recipe, warc_bytes))
+    written = float(facts.get("crawl", {}).get("pages") or _sample_pages(recipe))
+    pages = float(corpus.get("read") or (written if recipe.synthetic else warc_bytes / WARC_BYTES_PER_PAGE))
     characters = float(corpus.get("characters_kept") or pages * _characters_per_page(recipe))
     counted = [tokens[split]["tokens"] for split in ("train", "heldout") if split in tokens]
     more = SAMPLE_PER_DOUBLING if recipe.synthetic else REAL_PER_DOUBLING
@@ -91,6 +94,7 @@ def expect(recipe: Recipe, vocab_size: int, warc_bytes: int, facts: Mapping[str,
     if recipe.evaluate.questions:
         questions = min(questions, 6.0 * recipe.evaluate.questions)
     return Sizes(
+        written=written,
         pages=pages,
         characters=characters,
         tokens=float(sum(counted)) if counted else expected,
@@ -99,7 +103,7 @@ def expect(recipe: Recipe, vocab_size: int, warc_bytes: int, facts: Mapping[str,
         questions=questions,
         side_tokens=_side_tokens(own, min(per_token, MOST_CHARACTERS_PER_TOKEN)),
         prompt_tokens=REAL_PROMPT_TOKENS if own else PROMPT_TOKENS,
-        pages_known="read" in corpus or "pages" in facts.get("crawl", {}),
+        pages_known="read" in corpus or (recipe.synthetic and "pages" in facts.get("crawl", {})),
         characters_known="characters_kept" in corpus,
         tokens_known=bool(counted),
         dialogues_known="dialogues" in dialogues,
@@ -111,11 +115,10 @@ def _side_tokens(own: bool, characters_per_token: float) -> float:
     return round(fixed + characters / characters_per_token)
 
 
-def _pages(recipe: Recipe, warc_bytes: int) -> float:
-    if warc_bytes or recipe.sample is None:
-        return warc_bytes / WARC_BYTES_PER_PAGE
-    articles = recipe.sample.companies * recipe.sample.articles_per_company * ARTICLES_SHARE
-    return articles * PAGES_PER_ARTICLE
+def _sample_pages(recipe: Recipe) -> float:
+    if recipe.sample is None:
+        return 0.0
+    return recipe.sample.companies * recipe.sample.articles_per_company * ARTICLES_SHARE * PAGES_PER_ARTICLE
 
 
 def _characters_per_page(recipe: Recipe) -> float:
