@@ -183,6 +183,7 @@ class Build:
 
     def _run_all(self, chosen: list[Step], watch: Watch, workers: int, threads: int) -> list[Built]:
         done = []
+        self.store.sweep()
         for number, step in enumerate(chosen, start=1):
             progress = watch.begin(step.name, number, len(chosen))
             built = self._cached(step, watch) or self._run_one(step, Context(progress, workers, threads))

@@ -28,6 +28,7 @@ from shikomi.log import Journal
 
 MANIFEST = "manifest.json"
 SCRATCH = "scratch"
+TRASH_SUFFIX = ".trash"
 SETTLED_NS = 2 * 10**9
 """A file changed less than this long ago is hashed again: file systems keep times as coarse as two seconds (FAT)."""
 
@@ -114,14 +115,16 @@ class Store:
         )
 
     def publish(self, step: str, identity: str, manifest: dict[str, Any]) -> Path:
-        """Finish a stage: throw scratch away, flush every file, write the manifest, rename the folder.
+        """Finish a stage: flush every file, write the manifest, rename the folder, throw scratch away.
 
-        At whatever instant this is cut off, the stage is either finished or still in ``work/``.
+        At whatever instant this is cut off, the stage is either finished or still in ``work/`` with all it resumes
+        from: scratch goes last, and in one rename, so that no attempt ever meets half of it.
         """
         folder = self.work(step, identity)
-        shutil.rmtree(folder / SCRATCH, ignore_errors=True)
         files = {}
         for path in sorted(folder.rglob("*")):
+            if path.relative_to(folder).parts[0] == SCRATCH:
+                continue
             if path.name.endswith(PARTIAL_SUFFIX):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
             elif path.is_file() and path != folder / MANIFEST:
@@ -136,12 +139,22 @@ class Store:
         final.parent.mkdir(parents=True, exist_ok=True)
         if final.exists():  # damaged, or put there by hand without a manifest
             self.discard(step, identity)
+        trash = folder.with_name(folder.name + TRASH_SUFFIX)
+        shutil.rmtree(trash, ignore_errors=True)
+        if (folder / SCRATCH).exists():
+            (folder / SCRATCH).rename(trash)
         folder.rename(final)
         sync_folder(final.parent)
+        shutil.rmtree(trash, ignore_errors=True)
         spent = self._spent_path(step, identity)
         for path in (spent, spent.with_name(spent.name + PARTIAL_SUFFIX)):  # the latter from a kill, or a full disk
             path.unlink(missing_ok=True)
         return final
+
+    def sweep(self) -> None:
+        """Delete the scratch of finished stages that a killed build left behind; the caller holds the lock."""
+        for trash in self.root.glob(f"work/*{TRASH_SUFFIX}"):
+            shutil.rmtree(trash, ignore_errors=True)
 
     def discard(self, step: str, identity: str) -> None:
         """Take a finished stage away, so that it never looks finished while it is being deleted."""

@@ -11,6 +11,7 @@ from shikomi.model.weights import load_tensors, save_tensors
 from shikomi.train.optim import Optimiser
 
 KEEP = 2
+FILES = ("model.safetensors", "optimiser.safetensors", "state.json")
 
 
 def save(folder: Path, step: int, model: Transformer, optimiser: Optimiser) -> None:
@@ -44,4 +45,8 @@ def resume(folder: Path, model: Transformer, optimiser: Optimiser) -> int:
 def _finished(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.glob("step-*") if not path.name.endswith(PARTIAL_SUFFIX))
+    return sorted(
+        path
+        for path in folder.glob("step-*")
+        if not path.name.endswith(PARTIAL_SUFFIX) and all((path / name).is_file() for name in FILES)
+    )
