@@ -13,7 +13,18 @@ SHIKOMI = ("-m", "shikomi.cli.main")
 PLAN = ("plan", str(ROOT / "recipes" / "quickstart.toml"), "--store", "none")
 MOST_SECONDS = 0.3
 """Beyond Python's own start (issue 4)."""
-HEAVY = {"torch", "pyarrow", "numpy", "transformers", "ray", "tokenizers", "resiliparse", "fastwarc", "safetensors"}
+HEAVY = {
+    "importlib.metadata",
+    "torch",
+    "pyarrow",
+    "numpy",
+    "transformers",
+    "ray",
+    "tokenizers",
+    "resiliparse",
+    "fastwarc",
+    "safetensors",
+}
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -49,7 +60,7 @@ import contextlib, io, sys
 from shikomi.cli.main import run
 with contextlib.redirect_stdout(io.StringIO()):
     code = run(sys.argv[1:])
-print(*sorted({name.split(".")[0] for name in sys.modules}))
+print(*sorted({name.split(".")[0] for name in sys.modules} | {"importlib.metadata"} & set(sys.modules)))
 sys.exit(code)
 """
 
