@@ -3,10 +3,14 @@
 The signature is a fast similarity sketch (Dahlgaard, Knudsen and Thorup, 2017, arXiv:1704.04370): every 5-gram falls
 into one slot and a slot keeps its smallest value; slots left empty are filled in further rounds with other hashes. Like
 MinHash it estimates the Jaccard similarity without bias, at one pass over the text instead of one a slot.
+
+5-grams are hashed to 32 bits: two of a text's 10,000 meet by accident in one text of a hundred, which changes an
+estimate by a ten-thousandth. The place of a 5-gram in a round is taken from the upper bits of its hash.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 
@@ -14,16 +18,22 @@ import numpy as np
 
 from shikomi.corpus.measures import code_points
 
+VERSION = 2
+"""Of the signature; signatures of different versions cannot be compared."""
 SHINGLE = 5
 """Characters of a shingle (Swallow corpus v1)."""
-_ROUNDS = 32
+_VALUE_BITS = 26
+_ROUNDS = 63
 """Rounds of filling; then each slot still empty takes its value from a hash of its own (only texts of few shingles)."""
 
-_MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_SPREAD_1, _SPREAD_2 = np.uint32(0x9E3779B1), np.uint32(0xC2B2AE3D)
+"""Odd factors of the hash of a shingle, for neighbours and for neighbours of neighbours."""
+_MIX_1, _MIX_2 = np.uint32(0x7FEB352D), np.uint32(0x846CA68B)
+"""Factors of a 32-bit finaliser without bias to speak of (Wellons, 2018, found by search)."""
+_WIDE_1, _WIDE_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _STEP = 0x9E3779B97F4A7C15
-_LOW = np.uint64(0xFFFFFFFF)
-_HALF = np.uint64(32)
-_ROUND_BITS = np.uint64(6)
+_EMPTY = np.uint32(0xFFFFFFFF)
+_VALUE = np.uint32((1 << _VALUE_BITS) - 1)
 
 
 def exact_key(text: str) -> bytes:
@@ -32,63 +42,90 @@ def exact_key(text: str) -> bytes:
 
 
 def shingles(text: str) -> np.ndarray:
-    """Hashes of a text's character 5-grams, uint64 [shingles], repeats included; a shorter text is one shingle."""
-    mixed = _mix(code_points(text).astype(np.uint64), 1)
-    length = min(SHINGLE, max(1, len(mixed)))
-    if len(mixed) == 0:
-        return np.zeros(1, dtype=np.uint64)
-    keys = mixed[: len(mixed) - length + 1].copy()
-    for offset in range(1, length):
-        keys = keys * _MIX_1 + mixed[offset : offset + len(keys)]
+    """Hashes of a text's character 5-grams, uint32 [shingles], repeats included; a shorter text is one shingle."""
+    points = code_points(text)
+    if len(points) < SHINGLE:
+        points = np.concatenate([points + np.uint32(1), np.zeros(SHINGLE - len(points), dtype=np.uint32)])
+    pairs = points[:-1] * _SPREAD_1
+    pairs += points[1:]
+    fours = pairs[:-2] * _SPREAD_2
+    fours += pairs[2:]
+    keys = fours[:-1]
+    keys *= _SPREAD_1
+    keys += points[4:]
     return keys
 
 
 def signature(text: str, slots: int) -> np.ndarray:
-    """The signature of a text, uint32 [slots].
+    """The signature of a text, uint32 [slots], slots from 1 to 65,536.
 
-    A slot's value is the smallest hash of the first round that reaches it; as many rounds are made at once as are
-    expected to fill every slot, which changes nothing but the time.
+    A slot's value is the smallest hash of the first round that reaches it, the round in its upper bits; as many rounds
+    are made at once as are expected to fill every slot, which changes nothing but the time.
     """
     keys = shingles(text)
-    values = np.zeros(slots, dtype=np.uint32)
-    filled = np.zeros(slots, dtype=bool)
+    values = np.full(slots, _EMPTY)
+    expected = math.ceil(slots * math.log(slots * 20) / len(keys))
     made = 0
-    while made < _ROUNDS and not filled.all():
-        expected = math.ceil(slots * math.log(slots * 20) / len(keys)) if made == 0 else 1
-        rounds = np.arange(made, min(_ROUNDS, made + expected), dtype=np.uint64)
-        made += len(rounds)
-        hashed = _finish(keys + (rounds[:, None] + np.uint64(2)) * np.uint64(_STEP))
-        places = ((hashed >> _HALF) * np.uint64(slots)) >> _HALF
-        order = np.sort(((places << _ROUND_BITS | rounds[:, None]) << _HALF | (hashed & _LOW)).ravel())
-        places = order >> (_HALF + _ROUND_BITS)
-        first = np.ones(len(order), dtype=bool)
-        np.not_equal(places[1:], places[:-1], out=first[1:])
-        reached = places[first]
-        new = ~filled[reached]
-        values[reached[new]] = (order[first][new] & _LOW).astype(np.uint32)
-        filled[reached] = True
-    for slot in np.flatnonzero(~filled):
-        values[slot] = np.uint32(_mix(keys, 1000 + int(slot)).min() >> _HALF)
+    while made < _ROUNDS:
+        rounds = range(made, min(_ROUNDS, made + expected))
+        _fill(keys, rounds, values)
+        made = rounds.stop
+        expected = max(1, expected // 4)
+        if values.max() < _EMPTY:
+            break
+    last = np.uint32(_ROUNDS << _VALUE_BITS)
+    for slot in np.flatnonzero(values == _EMPTY):
+        values[slot] = (_finish(keys ^ _salt(_ROUNDS + int(slot))) & _VALUE).min() | last
     return values
+
+
+def _fill(keys: np.ndarray, rounds: range, values: np.ndarray) -> None:
+    """Make some rounds; a slot that an earlier round reached keeps its value, as that one is smaller."""
+    salts = np.array([_salt(number) for number in rounds], dtype=np.uint32)
+    hashed = _finish(keys ^ salts[:, None])
+    places = hashed >> np.uint32(16)
+    places *= np.uint32(len(values))
+    places >>= np.uint32(16)
+    hashed &= _VALUE
+    if len(rounds) > 1 or rounds.start:
+        hashed |= np.arange(rounds.start, rounds.stop, dtype=np.uint32)[:, None] << np.uint32(_VALUE_BITS)
+    np.minimum.at(values, places.ravel().astype(np.intp), hashed.ravel())
+
+
+@functools.cache
+def _salt(number: int) -> np.uint32:
+    """What makes the hashes of a round others than those of another."""
+    return np.uint32(_widely(np.array([number * _STEP & 0xFFFFFFFFFFFFFFFF], dtype=np.uint64))[0] >> np.uint64(32))
 
 
 def band_keys(values: np.ndarray, bands: int) -> np.ndarray:
     """One 64-bit key a band of a signature, uint64 [bands]; texts that share a key are candidates for copies."""
-    rows = _mix(values.astype(np.uint64).reshape(bands, -1), 3)
-    factors = _mix(np.arange(rows.shape[1], dtype=np.uint64), 5) | np.uint64(1)
-    return _mix((rows * factors).sum(axis=1, dtype=np.uint64), 7)
+    rows = values.astype(np.uint64).reshape(bands, -1)
+    return _widely((rows * _factors(rows.shape[1])).sum(axis=1, dtype=np.uint64))
 
 
-def _mix(values: np.ndarray, seed: int) -> np.ndarray:
-    """Hashes of 64-bit values, another hash function for each seed."""
-    return _finish(values + np.uint64(seed * _STEP & 0xFFFFFFFFFFFFFFFF))
+@functools.cache
+def _factors(rows: int) -> np.ndarray:
+    """Odd factors of multilinear hashing, uint64 [rows]."""
+    numbers = (np.arange(rows, dtype=np.uint64) + np.uint64(1)) * np.uint64(_STEP)
+    return _widely(numbers) | np.uint64(1)
 
 
 def _finish(mixed: np.ndarray) -> np.ndarray:
+    """Hashes of 32-bit values, one to one; changes its argument."""
+    mixed ^= mixed >> np.uint32(16)
+    mixed *= _MIX_1
+    mixed ^= mixed >> np.uint32(15)
+    mixed *= _MIX_2
+    mixed ^= mixed >> np.uint32(16)
+    return mixed
+
+
+def _widely(mixed: np.ndarray) -> np.ndarray:
     """The finaliser of SplitMix64 (Steele, Lea and Flood, 2014); changes its argument."""
     mixed ^= mixed >> np.uint64(30)
-    mixed *= _MIX_1
+    mixed *= _WIDE_1
     mixed ^= mixed >> np.uint64(27)
-    mixed *= _MIX_2
+    mixed *= _WIDE_2
     mixed ^= mixed >> np.uint64(31)
     return mixed
