@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 
 import pytest
@@ -104,6 +105,13 @@ def test_measures_agree_with_the_slow_reference_on_longer_text():
     text = japanese_text(1, sentences=60)
     assert_same(text)
     assert_same(text + "\n" + text[:700] + text[:200] * 3)
+
+
+@pytest.mark.parametrize("alphabet", [2, 12, 200, 3_000, 70_000])
+def test_measures_agree_with_the_slow_reference_whatever_the_alphabet(alphabet):
+    rnd = random.Random(alphabet)
+    text = "".join(chr(0x3000 + rnd.randrange(alphabet)) for _ in range(3_000))
+    assert_same(text + text[100:700] + text[:9] + text[2_000:2_400])
 
 
 def test_kanji_beyond_the_basic_plane_are_no_japanese_letters():

@@ -19,15 +19,14 @@ import numpy as np
 
 from shikomi.data.document import MEASURES
 
+_SENTENCE = re.compile("[^。．！？!?\n]+[。．！？!?]?")
 _EXTRA_STOPS = re.compile("(?:(?<=[。．！？!?\n])|\\A)[。．！？!?]+")
+_ELLIPSIS_AT_LINE_END = re.compile(r"[・…][^\S\n]*(?=\n|\Z)")
 
 HIRAGANA, KATAKANA, KANJI, KUTEN, TOTEN, LONG_VOWEL, SPACE, OTHER = 1, 2, 3, 4, 5, 6, 7, 0
 """Classes of characters; the first five are the Japanese letters of the rules."""
-_SPREAD = np.uint64(0x9E3779B97F4A7C15)
-_BASE = np.uint64(0xD6E8FEB86659FD93)
-"""Odd constants of the rolling 64-bit hash; two different n-grams of a text meet with probability about n²/2⁶⁵."""
-_TABLE_BITS = 16
-_TABLE_SHIFT = np.uint64(64 - _TABLE_BITS)
+_LONGEST = 10
+"""Longest n-grams that are counted."""
 
 
 def _classes() -> np.ndarray:
@@ -44,18 +43,7 @@ def _classes() -> np.ndarray:
     return table
 
 
-_STOP, _LINE_FEED = 1, 2
-
-
-def _breaks() -> np.ndarray:
-    table = np.zeros(0x10000, dtype=np.uint8)
-    table[[ord(c) for c in "。．！？!?"]] = _STOP
-    table[ord("\n")] = _LINE_FEED
-    return table
-
-
 _CLASS = _classes()
-_BREAK = _breaks()
 
 
 def code_points(text: str) -> np.ndarray:
@@ -71,58 +59,56 @@ def class_counts(points: np.ndarray) -> np.ndarray:
 def measure(text: str) -> dict[str, float]:
     """All measures of ``text``, by the names in ``data.document.MEASURES``; every share of nothing is 0."""
     points = code_points(text)
-    values = _letters(points) | _sentences(text, points) | _ngrams(points)
+    distinct, counts = _distinct(points)
+    values = _letters(distinct, counts, len(points)) | _sentences(text) | _ngrams(points, distinct)
     return {name: values[name] for name in MEASURES}
-
-
-def sentence_bounds(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where sentences start and end: ``(starts, stops, closed)``, int64 and bool [sentences].
-
-    A sentence is ``points[start:stop]``; ``closed`` says whether its last character is a stop.
-    """
-    marks = np.concatenate(([_LINE_FEED], _BREAK[np.minimum(points, 0xFFFF)], [_LINE_FEED]))
-    inside = marks == 0
-    edges = np.flatnonzero(inside[1:] != inside[:-1])  # index i: between points[i-1] and points[i]
-    starts, ends = edges[::2], edges[1::2]
-    closed = marks[ends + 1] == _STOP
-    return starts, ends + closed, closed
 
 
 def _share(part: float, whole: float) -> float:
     return part / whole if whole else 0.0
 
 
-def _letters(points: np.ndarray) -> dict[str, float]:
-    counts = class_counts(points)
-    japanese = int(counts[HIRAGANA : TOTEN + 1].sum())
-    hiragana, katakana = int(counts[HIRAGANA]), int(counts[KATAKANA])
+def _distinct(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The different characters of a text in order, uint32, and how often each occurs, int64."""
+    ordered = np.sort(points)
+    first = np.ones(len(ordered), dtype=bool)
+    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+    starts = np.flatnonzero(first)
+    return ordered[starts], np.diff(starts, append=len(ordered))
+
+
+def _letters(distinct: np.ndarray, counts: np.ndarray, length: int) -> dict[str, float]:
+    classes = _CLASS[np.minimum(distinct, 0xFFFF)]
+    by_class = np.bincount(classes, weights=counts, minlength=8).astype(np.int64).tolist()
+    japanese = sum(by_class[HIRAGANA : TOTEN + 1])
+    hiragana, katakana = by_class[HIRAGANA], by_class[KATAKANA]
     return {
-        "letters": len(points),
+        "letters": length,
         "hiragana_letters": hiragana,
         "katakana_letters": katakana,
-        "kanji_letters": int(counts[KANJI]),
-        "kuten": int(counts[KUTEN]),
-        "toten": int(counts[TOTEN]),
+        "kanji_letters": by_class[KANJI],
+        "kuten": by_class[KUTEN],
+        "toten": by_class[TOTEN],
         "japanese_letters": japanese,
         "hiragana_fraction": _share(hiragana, japanese),
         "katakana_fraction": _share(katakana, japanese),
-        "japanese_fraction": _share(japanese, len(points)),
+        "japanese_fraction": _share(japanese, length),
     }
 
 
-def _sentences(text: str, points: np.ndarray) -> dict[str, float]:
-    starts, stops, closed = sentence_bounds(points)
-    sentences = [text[start:stop] for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)]
-    lengths = stops - starts
-    characters = int(lengths.sum())
+def _sentences(text: str) -> dict[str, float]:
+    sentences = _SENTENCE.findall(text)
+    lengths = list(map(len, sentences))
+    characters = sum(lengths)
     # With no stop after another stop or at a line's start, a line is its sentences.
     paragraphs = (text if characters + text.count("\n") == len(text) else _EXTRA_STOPS.sub("", text)).split("\n")
-    ellipses = sum(sentences[index].rstrip().endswith(("・", "…")) for index in np.flatnonzero(~closed).tolist())
+    # A sentence without a stop ends where its line does.
+    ellipses = len(_ELLIPSIS_AT_LINE_END.findall(text)) if "…" in text or "・" in text else 0
     same_lines, same_line_characters = _duplicates(paragraphs)
     same_sentences, same_sentence_characters = _duplicates(sentences)
     return {
         "sentences": len(sentences),
-        "max_sentence_length": int(lengths.max(initial=0)),
+        "max_sentence_length": max(lengths, default=0),
         "mean_sentence_length": _share(characters, len(sentences)),
         "ellipsis_fraction": _share(ellipses, len(sentences)),
         "duplicate_paragraph_fraction": _share(same_lines, len(paragraphs)),
@@ -134,45 +120,119 @@ def _sentences(text: str, points: np.ndarray) -> dict[str, float]:
 
 def _duplicates(parts: list[str]) -> tuple[int, int]:
     """How many parts repeat an earlier one, and their characters."""
-    distinct = dict.fromkeys(parts)
+    distinct = set(parts)
     if len(distinct) == len(parts):
         return 0, 0
     counts = Counter(parts)
     return len(parts) - len(counts), sum(len(part) * (count - 1) for part, count in counts.items() if count > 1)
 
 
-def _ngrams(points: np.ndarray) -> dict[str, float]:
+def _ngrams(points: np.ndarray, distinct: np.ndarray) -> dict[str, float]:
     """Top shares of 2- to 4-grams and duplicate shares of 5- to 10-grams.
 
-    An n-gram occurs twice only where its first n-1 characters do, so from 5-grams on only the places whose shorter
-    n-gram may repeat are looked at again (a table of hash bits says which; a false yes costs time, not exactness).
+    The places of a text are sorted by the characters that follow, as many of them as fit into 64 bits (numbered by
+    the text's own alphabet) beside the place itself; then neighbours that agree in their first n characters are one
+    n-gram, for every n at once. An n-gram occurs twice only where its first characters do, so only places that agree
+    with a neighbour throughout are sorted again, by the characters after those. Exact: nothing is hashed.
     """
-    mixed = (points.astype(np.uint64) + np.uint64(1)) * _SPREAD
-    mixed ^= mixed >> np.uint64(29)
-    values: dict[str, float] = {}
-    keys, places = mixed, None
-    for n in range(2, 11):
-        keys = keys[:-1] * _BASE + mixed[n - 1 :]
-        total = len(keys)
-        if places is not None:
-            places = places[: np.searchsorted(places, total)]
-        seen = keys if places is None else keys[places]
-        ordered = np.sort(seen)
-        same = ordered[1:] == ordered[:-1]
-        if n <= 4:
-            values[f"top_{n}gram_fraction"] = _share(_longest_run(same) if total else 0, total)
-        else:
-            repeated = int(np.count_nonzero(same[1:] > same[:-1])) + int(same[:1].sum())
-            values[f"duplicate_{n}gram_fraction"] = _share(repeated, total - int(np.count_nonzero(same)))
-        if n >= 4:
-            table = np.zeros(1 << _TABLE_BITS, dtype=bool)
-            table[ordered[1:][same] >> _TABLE_SHIFT] = True
-            chosen = np.flatnonzero(table[seen >> _TABLE_SHIFT])
-            places = chosen if places is None else places[chosen]
+    length = len(points)
+    values = _unrepeated(length)
+    if length < 2:
+        return values
+    bits, place_bits = len(distinct).bit_length(), (length - 1).bit_length()
+    numbers = np.zeros(length + 2 * _LONGEST, dtype=np.uint64)  # 0 stands beyond the end, where no n-gram reaches
+    numbers[:length] = _numbered(points, distinct)
+    width = min(_LONGEST, (64 - place_bits) // bits)
+    following = _windows(numbers, width, bits)  # [length + _LONGEST and more]
+    keys = np.sort(following[:length] << np.uint64(place_bits) | np.arange(length, dtype=np.uint64))
+    known, shift = width, place_bits
+    same = _count_ngrams(values, keys, length, range(2, known + 1), known, bits, shift)
+    while known < _LONGEST:
+        places, groups = _repeated(keys, same, place_bits)
+        if not len(places):
+            break
+        room = 64 - int(groups[-1]).bit_length()
+        step = min(width, _LONGEST - known, room // bits)
+        shift = 0
+        if known + step < _LONGEST:  # not the last round: the places are needed again
+            step, shift = min(step, (room - place_bits) // bits), place_bits
+        further = following[places + np.uint64(known)] >> np.uint64(bits * (width - step))
+        keys = groups << np.uint64(bits * step) | further
+        keys = np.sort(keys << np.uint64(shift) | places if shift else keys)
+        same = _count_ngrams(values, keys, length, range(known + 1, known + step + 1), known + step, bits, shift)
+        known += step
     return values
+
+
+def _numbered(points: np.ndarray, distinct: np.ndarray) -> np.ndarray:
+    """A text's characters by their number in its alphabet, from 1; uint32 [characters]."""
+    number = np.empty(int(distinct[-1]) + 1, dtype=np.uint32)
+    number[distinct] = np.arange(1, len(distinct) + 1, dtype=np.uint32)
+    return number[points]
+
+
+def _windows(numbers: np.ndarray, width: int, bits: int) -> np.ndarray:
+    """Every ``width`` numbers in a row as one number of ``width * bits`` bits; uint64 [numbers - width + 1]."""
+    spans = {1: numbers}
+    size = 1
+    while 2 * size <= width:
+        whole = spans[size]
+        spans[2 * size] = whole[:-size] << np.uint64(bits * size) | whole[size:]
+        size *= 2
+    made, count = spans[size], len(numbers) - width + 1
+    while size < width:
+        more = 1 << ((width - size).bit_length() - 1)
+        made = made[:count] << np.uint64(bits * more) | spans[more][size : size + count]
+        size += more
+    return made
+
+
+def _repeated(keys: np.ndarray, same: np.ndarray, place_bits: int) -> tuple[np.ndarray, np.ndarray]:
+    """Places whose sorted key agrees with a neighbour's, and the number of the group they form; uint64 [places]."""
+    member = np.zeros(len(keys), dtype=bool)
+    member[1:] = same
+    member[:-1] |= same
+    index = np.flatnonzero(member)
+    places = keys[index] & np.uint64((1 << place_bits) - 1)
+    begins = ~same[index[1:] - 1]
+    groups = np.zeros(len(index), dtype=np.uint64)
+    np.cumsum(begins, out=groups[1:])
+    return places, groups
+
+
+def _count_ngrams(
+    values: dict[str, float], keys: np.ndarray, length: int, sizes: range, known: int, bits: int, shift: int
+) -> np.ndarray:
+    """Fill in the shares of n-grams of ``sizes`` from sorted keys that hold ``known`` characters above ``shift`` bits.
+
+    Returns:
+        Whether a key's characters all agree with those of the one before, bool [keys - 1].
+    """
+    differing = keys[1:] ^ keys[:-1]
+    same = differing[:0] > 0
+    for n in sizes:
+        same = differing < np.uint64(1 << (shift + bits * (known - n)))
+        total = length - n + 1
+        if total <= 0:
+            continue
+        if n <= 4:
+            values[f"top_{n}gram_fraction"] = _longest_run(same) / total
+        elif repeats := int(np.count_nonzero(same)):
+            groups = int(np.count_nonzero(same[1:] > same[:-1])) + bool(same[0])
+            values[f"duplicate_{n}gram_fraction"] = groups / (total - repeats)
+    return same
+
+
+def _unrepeated(length: int) -> dict[str, float]:
+    """The shares of a text in which no n-gram occurs twice."""
+    values = {f"top_{n}gram_fraction": _share(1, max(0, length - n + 1)) for n in range(2, 5)}
+    return values | {f"duplicate_{n}gram_fraction": 0.0 for n in range(5, _LONGEST + 1)}
 
 
 def _longest_run(same: np.ndarray) -> int:
     """Size of the largest group in a sorted row, from whether each entry equals the one before; bool [entries - 1]."""
-    edges = np.flatnonzero(np.concatenate(([True], ~same, [True])))
-    return int(np.diff(edges).max())
+    edges = np.flatnonzero(~same)
+    if not len(edges):
+        return len(same) + 1
+    inner = int((edges[1:] - edges[:-1]).max(initial=0))
+    return max(inner, int(edges[0]) + 1, len(same) - int(edges[-1]))
