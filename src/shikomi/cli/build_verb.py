@@ -13,7 +13,7 @@ from shikomi.cli.options import command_line, open_build, with_json, with_recipe
 @with_recipe
 @click.option("--until", default="", metavar="STAGE", help="Stop after this stage.")
 @click.option("--workers", type=click.IntRange(1), help="Processes a stage may use  [default: processors here]")
-@click.option("--site", type=click.Path(path_type=Path), help="A TOML file saying how much of this machine to use.")
+@click.option("--site", type=click.Path(path_type=Path), help="A TOML file saying where to work, with how much of it.")
 @click.option("--no-wait", is_flag=True, help="Fail at once if another build holds the store.")
 @with_json
 def command(
@@ -30,7 +30,7 @@ def command(
 
     Stopped at any moment, the same command goes on from where it was.
     """
-    from shikomi.cli.machine import threads_and_workers
+    from shikomi.cli.machine import open_pool, threads_and_workers
     from shikomi.cli.progress import Screen
     from shikomi.cli.reporting import write_report
     from shikomi.cli.screen import say, show_json
@@ -45,6 +45,7 @@ def command(
         watch=Screen(),
         workers=processes,
         threads=threads,
+        pool=open_pool(site, processes, store),
     )
     path = write_report(page, build)
     if as_json:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from shikomi.compute.pool import Pool
 
 
 def threads_and_workers(site: Path | None = None, workers: int | None = None) -> tuple[int, int]:
@@ -33,3 +37,27 @@ def threads_and_workers(site: Path | None = None, workers: int | None = None) ->
     # ran at 350 tokens/s spinning and 2,030 waiting asleep (docs/log.md).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     return threads, workers or processes
+
+
+def open_pool(site: Path | None, workers: int, store: Path) -> Pool:
+    """The pool that a site asks for; its workers are processes of their own, which may be ended.
+
+    Args:
+        site: a site file, or None: this machine.
+        workers: processes to use on this machine; of a cluster the site file says how many.
+        store: a folder that every worker must see.
+
+    Raises:
+        RecipeError: the site file is wrong.
+    """
+    from shikomi.compute.local import LocalPool
+    from shikomi.compute.pool import Limits
+    from shikomi.recipe.site import Site, load_site
+
+    page = load_site(site) if site is not None else Site()
+    limits = Limits(page.page_time, page.page_memory)
+    if page.ray is not None:
+        from shikomi.compute.ray import RayPool
+
+        return RayPool(page.ray.address, workers=page.workers, limits=limits, shared=store)
+    return LocalPool(workers, limits=limits, apart=True)

@@ -9,7 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,6 +21,7 @@ from shikomi.log import Progress, silent
 from shikomi.units import format_bytes
 
 if TYPE_CHECKING:
+    from shikomi.compute.pool import Pool
     from shikomi.flow.meter import Meter
 
 NOTE_SECONDS = 5.0
@@ -135,6 +136,7 @@ class Build:
         watch: Watch | None = None,
         workers: int = 1,
         threads: int = 1,
+        pool: Pool | None = None,
     ) -> list[Built]:
         """Build every step in order, up to and with ``until`` (empty: all).
 
@@ -146,6 +148,7 @@ class Build:
             watch: told what happens.
             workers: processes a stage may use.
             threads: threads one process may use.
+            pool: where functions over shards run; None: on this machine, with ``workers``.
 
         Raises:
             UsageError: ``until`` is no stage.
@@ -163,7 +166,7 @@ class Build:
                 hold(self.store.lock_path, recipe, wait=wait, say=watch.say),
                 self._recorded(recipe, about or {}, stages),
             ):
-                return self._run_all(self.steps[:last], watch, workers, threads)
+                return self._run_all(self.steps[:last], watch, Context(silent, workers, threads, pool))
 
     @contextlib.contextmanager
     def _recorded(self, recipe: str, about: dict[str, Any], stages: list[str]) -> Iterator[None]:
@@ -181,12 +184,12 @@ class Build:
         self.store.journal.write("build_finished", recipe=recipe, seconds=seconds)
         self.store.record(recipe, record | {"finished": round(time.time(), 3), "seconds": seconds})
 
-    def _run_all(self, chosen: list[Step], watch: Watch, workers: int, threads: int) -> list[Built]:
+    def _run_all(self, chosen: list[Step], watch: Watch, context: Context) -> list[Built]:
         done = []
         self.store.sweep()
         for number, step in enumerate(chosen, start=1):
             progress = watch.begin(step.name, number, len(chosen))
-            built = self._cached(step, watch) or self._run_one(step, Context(progress, workers, threads))
+            built = self._cached(step, watch) or self._run_one(step, replace(context, progress=progress))
             watch.end(step.name, built.seconds, built.cached)
             done.append(built)
         return done
@@ -221,7 +224,7 @@ class Build:
         meter = Meter().start()
         noted = _Noted(self.store, step.name, identity, before, meter, context.progress)
         try:
-            facts = _json(step.run(inputs, out, Context(noted, context.workers, context.threads)), step.name)
+            facts = _json(step.run(inputs, out, replace(context, progress=noted)), step.name)
             self._check_sources(step)
             meter.stop()
             manifest = {

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shikomi.log import Progress, silent
 from shikomi.recipe.page import Page
+
+if TYPE_CHECKING:
+    from shikomi.compute.pool import Pool
 
 
 @dataclass(frozen=True)
@@ -19,11 +22,13 @@ class Context:
         progress: told how far the step is, at least once a second.
         workers: processes the step may use, at least 1.
         threads: threads one process may use, at least 1.
+        pool: where functions over shards run; None: on this machine, with ``workers``.
     """
 
     progress: Progress = silent
     workers: int = 1
     threads: int = 1
+    pool: Pool | None = None
 
 
 Run = Callable[[dict[str, Path], Path, Context], dict[str, Any]]
