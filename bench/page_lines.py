@@ -2,20 +2,24 @@
 
 The walk is nobody's: the standard library's tag reader, no tree, no choice of content. A line ends at every block
 element, table cell and line break, and at line ends inside ``pre``; what a browser does not show as text (scripts,
-styles, form choices, readings of ruby) is left out. A change here moves line numbers: the labels must then be made anew.
+styles, form choices, readings of ruby) is left out. A change here moves line numbers: labels must then be made anew.
 """
 
 from __future__ import annotations
 
+import re
 from html.parser import HTMLParser
 
 BLOCKS = frozenset(
-    "address article aside blockquote body br caption center dd details dialog dir div dl dt fieldset figcaption figure "
-    "footer form frameset h1 h2 h3 h4 h5 h6 header hgroup hr html legend li main menu nav ol p pre section summary table "
-    "tbody td tfoot th thead tr ul".split()
+    re.findall(
+        r"\w+",
+        """address article aside blockquote body br caption center dd details dialog dir div dl dt fieldset figcaption
+        figure footer form frameset h1 h2 h3 h4 h5 h6 header hgroup hr html legend li main menu nav ol p pre section
+        summary table tbody td tfoot th thead tr ul""",
+    )
 )
 HIDDEN = frozenset(
-    "script style noscript template select textarea title svg iframe object rt rp math audio video".split()
+    re.findall(r"\w+", "script style noscript template select textarea title svg iframe object rt rp math audio video")
 )
 
 
