@@ -21,15 +21,17 @@ Inputs = dict[str, Path]
 def steps(recipe: Recipe, folder: Path) -> list[Step]:
     """Every stage of a recipe whose relative paths start at ``folder``.
 
-    ``crawl → corpus → tokenizer → tokens → pretrain → release_base`` never see a dialogue: their ids stay when
-    dialogues change. ``dialogues → anneal → sft → dpo → evaluate → release`` stand on them.
+    ``crawl → pages → corpus → tokenizer → tokens → pretrain → release_base`` never see a dialogue: their ids stay when
+    dialogues change. ``dialogues → anneal → sft → dpo → evaluate → release`` stand on them; ``dialogues`` is made
+    first of all, so that a faulty file of them is told before hours are spent.
 
     Raises:
         RecipeError: a path or glob of the recipe finds nothing.
     """
     base = _folder(recipe.model.base, folder, "model.base") if recipe.model.base else None
     crawl = _crawl(recipe, folder)
-    corpus = _corpus(recipe, folder, crawl)
+    pages = _pages(recipe, folder, crawl)
+    corpus = _corpus(recipe, pages)
     tokenizer = _tokenizer(recipe, corpus, base)
     tokens = _tokens(recipe, corpus, tokenizer)
     pretrain = _pretrain(recipe, tokens, tokenizer, base)
@@ -48,8 +50,8 @@ def steps(recipe: Recipe, folder: Path) -> list[Step]:
     crawled = [crawl] if isinstance(crawl, Step) else []
     told_of = [facts] if isinstance(facts, Step) and facts is not crawl else []
     return [
-        *crawled, corpus, tokenizer, tokens, pretrain, release_base,
-        *told_of, dialogues, anneal, sft, dpo, evaluate, release,
+        *crawled, *told_of, dialogues, pages, corpus, tokenizer, tokens, pretrain, release_base,
+        anneal, sft, dpo, evaluate, release,
     ]  # fmt: skip
 
 
@@ -73,8 +75,8 @@ def _sample_crawl(recipe: Recipe) -> Step:
     return Step("crawl", 1, page.identity(), {}, run)
 
 
-def _corpus(recipe: Recipe, folder: Path, crawl: Step | Source) -> Step:
-    """Kept Japanese documents, and a verdict for every page read."""
+def _pages(recipe: Recipe, folder: Path, crawl: Step | Source) -> Step:
+    """Every page's text and measures: all that no threshold can change."""
     page = recipe.corpus
     inputs: dict[str, Step | Source] = {"crawl": crawl}
     table = _files([page.licence_table], folder, "corpus.licence_table")[0] if page.licence_table else None
@@ -82,12 +84,24 @@ def _corpus(recipe: Recipe, folder: Path, crawl: Step | Source) -> Step:
         inputs["licences"] = Source("licences", [table])
 
     def run(inputs: Inputs, out: Path, context: Context) -> dict[str, Any]:
-        from shikomi.corpus.pipeline import build_corpus
+        from shikomi.corpus.pages import read_pages
 
         warcs = crawl.paths if isinstance(crawl, Source) else sorted(inputs["crawl"].glob("warc/*.warc.gz"))
-        return build_corpus(page, warcs, out, licences=table, workers=context.workers, progress=context.progress)
+        return read_pages(page, warcs, out, licences=table, workers=context.workers, progress=context.progress)
 
-    return Step("corpus", 1, page.identity(), inputs, run)
+    return Step("pages", 1, page.reading(), inputs, run)
+
+
+def _corpus(recipe: Recipe, pages: Step) -> Step:
+    """Kept Japanese documents, and a verdict for every page read."""
+    page = recipe.corpus
+
+    def run(inputs: Inputs, out: Path, context: Context) -> dict[str, Any]:
+        from shikomi.corpus.pipeline import decide_corpus
+
+        return decide_corpus(page, inputs["pages"], out, workers=context.workers, progress=context.progress)
+
+    return Step("corpus", 2, page.deciding(), {"pages": pages}, run)
 
 
 def _tokenizer(recipe: Recipe, corpus: Step, base: Path | None) -> Step:
@@ -239,7 +253,7 @@ def _release(recipe: Recipe, name: str, model: Step, told: dict[str, Step]) -> S
 
         provenance = {stage: _manifest(inputs[stage]) for stage in told} | {"model": _manifest(inputs["model"])}
         provenance |= {"synthetic": recipe.synthetic, "unflavoured": name == "release_base"}
-        provenance |= {"recipe": _pages(recipe, flavoured="dialogues" in told), "base_model": base_model}
+        provenance |= {"recipe": _recipe_pages(recipe, flavoured="dialogues" in told), "base_model": base_model}
         if "evaluate" in told:
             provenance["scores"] = read_json(inputs["evaluate"] / "scores.json")
         return bundle(recipe.release, inputs["model"], out, provenance=provenance, progress=context.progress)
@@ -249,7 +263,7 @@ def _release(recipe: Recipe, name: str, model: Step, told: dict[str, Step]) -> S
     return Step(name, 1, page, {"model": model, **told}, run)
 
 
-def _pages(recipe: Recipe, *, flavoured: bool) -> dict[str, Any]:
+def _recipe_pages(recipe: Recipe, *, flavoured: bool) -> dict[str, Any]:
     """The pages that a released model was made of; a base's say nothing of dialogues, which it never saw."""
     names = ["corpus", "tokenizer", "model", "pretrain"]
     names += ["dialogues", "anneal", "sft", "dpo", "evaluate"] if flavoured else []

@@ -24,7 +24,7 @@ MEASURED: dict[str, Any] = {
     "measured": 1, "torch": "2", "device": "cpu", "gemm_gflops": 31.5, "reference": "192 wide", "torch_threads": 1,
     "train_tokens_per_second": 2000,
     "rates": {"train": [[192, 2e10], [768, 5e10]], "generate": 5e9, "start": 3.0,
-              "crawl": 900.0, "corpus": 210.0, "tokenizer": 4e5, "encode": 2e6},
+              "crawl": 900.0, "pages": 300.0, "corpus": 210.0, "tokenizer": 4e5, "encode": 2e6},
 }  # fmt: skip
 
 

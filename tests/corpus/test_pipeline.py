@@ -14,7 +14,8 @@ import pyarrow.parquet as parquet
 import pytest
 
 from shikomi.corpus.look import look
-from shikomi.corpus.pipeline import build_corpus
+from shikomi.corpus.pages import read_pages
+from shikomi.corpus.pipeline import build_corpus, decide_corpus
 from shikomi.corpus.shards import Task, make_shard, read_summary
 from shikomi.data.document import FRACTIONS, MEASURES, SCHEMA, iterate, kept_documents
 from shikomi.errors import DataError
@@ -172,7 +173,7 @@ def test_killed_after_the_first_shard_the_next_run_ends_in_the_same_bytes(crawl,
         "build_corpus(CorpusPage(), [pathlib.Path(p) for p in sys.argv[2:]], pathlib.Path(sys.argv[1]))"
     )
     process = subprocess.Popen([sys.executable, "-c", script, str(broken), *map(str, warcs)])
-    first = broken / "scratch" / "shard-00000.parquet"
+    first = broken / "scratch" / "pages" / "shards" / "part-00000.parquet"
     deadline = time.monotonic() + 60
     while not first.exists() and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.005)
@@ -193,13 +194,27 @@ def test_a_finished_shard_of_another_page_or_input_is_made_again(crawl, tmp_path
     make_shard(Task(warc, shard, PAGE))
     assert shard.stat().st_mtime_ns == before
     make_shard(Task(warc, shard, CorpusPage.model_validate({"rules": {"min_letters": 300}})))
+    assert shard.stat().st_mtime_ns == before  # a threshold changes nothing that was read
+    make_shard(Task(warc, shard, CorpusPage(trim_lines=False)))
     changed = shard.stat().st_mtime_ns
     assert changed > before
     crawl(count=3)
-    summary = make_shard(Task(warc, shard, CorpusPage.model_validate({"rules": {"min_letters": 300}})))
+    summary = make_shard(Task(warc, shard, CorpusPage(trim_lines=False)))
     assert shard.stat().st_mtime_ns > changed
     assert summary["records"] == 3
     assert read_summary(tmp_path / "missing.parquet") is None
+
+
+def test_decisions_are_taken_again_when_a_threshold_or_the_pages_change(crawl, tmp_path):
+    pages, out = tmp_path / "pages", tmp_path / "out"
+    read_pages(PAGE, [crawl(count=3)], pages)
+    assert decide_corpus(PAGE, pages, out)["kept"] == 3
+    strict = CorpusPage.model_validate({"rules": {"min_letters": 10**6}})
+    with pytest.raises(DataError, match="kept 0: letters 3"):
+        decide_corpus(strict, pages, out)
+    assert decide_corpus(PAGE, pages, out)["kept"] == 3
+    read_pages(PAGE, [crawl(count=2)], pages)
+    assert decide_corpus(PAGE, pages, out)["kept"] == 2
 
 
 def test_licences_come_from_the_table_and_else_from_the_page(crawl, tmp_path):

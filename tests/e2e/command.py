@@ -17,8 +17,8 @@ from typing import Any
 
 MANIFEST = "manifest.json"
 STAGES = (
-    "crawl", "corpus", "tokenizer", "tokens", "pretrain", "release_base",
-    "dialogues", "anneal", "sft", "dpo", "evaluate", "release",
+    "crawl", "dialogues", "pages", "corpus", "tokenizer", "tokens", "pretrain", "release_base",
+    "anneal", "sft", "dpo", "evaluate", "release",
 )  # fmt: skip
 """Every stage of a recipe that makes its own crawl, in the order of a build."""
 

@@ -20,8 +20,8 @@ from shikomi.recipe.schema import Recipe
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 STAGES = (
-    "crawl", "corpus", "tokenizer", "tokens", "pretrain", "release_base",
-    "dialogues", "anneal", "sft", "dpo", "evaluate", "release",
+    "crawl", "dialogues", "pages", "corpus", "tokenizer", "tokens", "pretrain", "release_base",
+    "anneal", "sft", "dpo", "evaluate", "release",
 )  # fmt: skip
 FACTS: dict[str, dict[str, Any]] = {
     "crawl": {"pages": 5000},
@@ -113,7 +113,7 @@ def test_more_work_takes_longer():
         by_stage(lay_out("quickstart.toml", "sample.companies=264", "sample.eval_companies=128", "model.layers=8")),
     )
     assert all(large[stage].seconds >= small[stage].seconds for stage in STAGES)
-    for stage in ("crawl", "corpus", "tokenizer", "tokens", "pretrain", "anneal", "sft", "dpo", "evaluate"):
+    for stage in ("crawl", "pages", "corpus", "tokenizer", "tokens", "pretrain", "anneal", "sft", "dpo", "evaluate"):
         assert large[stage].seconds > small[stage].seconds, stage
 
 
@@ -154,10 +154,10 @@ def test_measured_speeds_decide_the_time():
     assert by_stage(slow)["corpus"].seconds - start == pytest.approx(2 * (by_stage(fast)["corpus"].seconds - start))
 
 
-def test_workers_share_the_corpus_only():
+def test_workers_share_the_pages_and_the_corpus_only():
     one, three = (by_stage(lay_out("quickstart.toml", workers=workers)) for workers in (1, 3))
     assert three["corpus"].seconds < one["corpus"].seconds
-    assert {stage for stage in STAGES if three[stage] != one[stage]} == {"corpus"}
+    assert {stage for stage in STAGES if three[stage] != one[stage]} == {"pages", "corpus"}
 
 
 def test_a_stage_of_no_known_kind_takes_a_moment():

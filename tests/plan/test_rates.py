@@ -13,7 +13,7 @@ from shikomi.plan.hardware import describe
 from shikomi.plan.rates import Evidence, Rates, Seen, read_evidence, read_measured, read_rates, save_rates, work_done
 
 TOLD = {
-    "train": [[192, 2.0e10], [768, 8.0e10]], "generate": 5.0e9, "crawl": 900.0, "corpus": 200.0,
+    "train": [[192, 2.0e10], [768, 8.0e10]], "generate": 5.0e9, "crawl": 900.0, "pages": 300.0, "corpus": 200.0,
     "tokenizer": 4.0e5, "encode": 2.0e6, "start": 3.5,
 }  # fmt: skip
 
@@ -48,7 +48,7 @@ def test_a_guess_says_that_it_is_one_and_its_range_is_wider():
     assert guess.low < measured.low <= 1 <= measured.high < guess.high
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"format": 1}', '{"format": 1, "machine": []}', "\x00"])
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"format": 2}', '{"format": 2, "machine": []}', "\x00"])
 def test_a_damaged_file_is_as_none(cache: Path, text: str):
     cache.mkdir()
     (cache / "rates.json").write_text(text)
@@ -60,13 +60,13 @@ def test_a_damaged_file_is_as_none(cache: Path, text: str):
     "changed", [{"processor": "another"}, {"cores": 4096}, {"accelerators": ["another"]}, {"processor": None}]
 )
 def test_measurements_of_another_machine_do_not_count(cache: Path, changed: dict[str, Any]):
-    write_json(cache / "rates.json", {"format": 1, "machine": describe() | changed, "rates": TOLD})
+    write_json(cache / "rates.json", {"format": rates.FORMAT, "machine": describe() | changed, "rates": TOLD})
     assert read_measured() is None
     assert read_rates() == Rates()
 
 
 def test_measurements_of_another_format_do_not_count(cache: Path):
-    write_json(cache / "rates.json", {"format": 2, "machine": describe(), "rates": TOLD})
+    write_json(cache / "rates.json", {"format": 1, "machine": describe(), "rates": TOLD})
     assert read_measured() is None
 
 

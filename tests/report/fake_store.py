@@ -9,8 +9,8 @@ from typing import Any
 from shikomi.io import write_json, write_jsonl
 
 STAGES = (
-    "crawl", "corpus", "tokenizer", "tokens", "pretrain", "release_base",
-    "dialogues", "anneal", "sft", "dpo", "evaluate", "release",
+    "crawl", "dialogues", "pages", "corpus", "tokenizer", "tokens", "pretrain", "release_base",
+    "anneal", "sft", "dpo", "evaluate", "release",
 )  # fmt: skip
 STARTED = 1_700_000_000.0
 HOSTILE = '<script>alert("x")</script><img src=x onerror=alert(1)> \u202egpj.exe\x00\x1b[31m \ud800 {{ 7 * 7 }} ]]> -->'

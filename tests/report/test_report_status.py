@@ -27,10 +27,10 @@ def test_a_finished_build_says_what_it_took(tmp_path):
     build = read_status(*planned(make_store(tmp_path)))
     assert build.complete
     assert build.synthetic
-    assert build.build_seconds == sum(10.0 * (place + 1) for place in range(12))
-    assert build.peak_mb == 1200
+    assert build.build_seconds == sum(10.0 * (place + 1) for place in range(len(STAGES)))
+    assert build.peak_mb == 1300
     assert build.stage("sft").facts["parameters"] == 2_412_096
-    assert [stage.cached for stage in build.stages] == [True] + [False] * 11
+    assert [stage.cached for stage in build.stages] == [True] + [False] * 12
     assert build.answers[0]["answer"] == "1987年です。"
     assert build.scores["headline"]["seen_forms"] == 0.92
     assert len(build.stage("dpo").rows("metrics.jsonl")) == 400
@@ -54,20 +54,20 @@ def test_plain_values_name_the_report_once_it_is_there(tmp_path):
     build.report_path.parent.mkdir()
     build.report_path.write_text("x", encoding="utf-8")
     assert build.plain()["report_path"] == str(build.report_path.absolute())
-    assert told["stages"][1] == {
+    assert told["stages"][3] == {
         "name": "corpus", "id": identity("corpus"), "state": "finished", "cached": False,
-        "seconds": 20.0, "peak_mb": 200.0,
+        "seconds": 40.0, "peak_mb": 400.0,
     }  # fmt: skip
 
 
 def test_what_is_not_there_is_missing_or_unfinished(tmp_path):
-    root = make_store(tmp_path, finished=("crawl", "corpus"))
+    root = make_store(tmp_path, finished=("crawl", "dialogues", "pages", "corpus"))
     work = root / "work" / f"tokenizer-{identity('tokenizer')}"
     work.mkdir(parents=True)
     assert read_recorded(root, "試し").stage("tokenizer").state == "missing"
     (work / "half.bin").write_bytes(b"x")
     build = read_recorded(root, "試し")
-    assert [stage.state for stage in build.stages[:4]] == ["finished", "finished", "unfinished", "missing"]
+    assert [stage.state for stage in build.stages[2:6]] == ["finished", "finished", "unfinished", "missing"]
     assert not build.complete
     assert build.answers == []
     assert build.stage("tokenizer").rows("metrics.jsonl") == []

@@ -153,6 +153,7 @@ def findings_text(findings: list[Finding], measured: dict[str, Any] | None) -> s
             "",
             f"matrix products  {measured['gemm_gflops']:,.0f} GFLOP/s ({measured['device']})",
             f"training         {measured['train_tokens_per_second']:,} tokens/s ({measured['reference']})",
-            f"corpus           {rates['corpus']:,.0f} pages/s and process",
+            f"pages            {rates['pages']:,.0f} pages/s and process, read",
+            f"corpus           {rates['corpus']:,.0f} pages/s and process, decided",
         ]
     return "\n".join(parts)

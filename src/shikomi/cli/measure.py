@@ -108,7 +108,8 @@ def measure_answers(page: ModelPage) -> float:
 
 def measure_data(folder: Path) -> dict[str, float]:
     """Speeds of the data stages on a small sample, each run once to load what it needs, then timed."""
-    from shikomi.corpus.pipeline import build_corpus
+    from shikomi.corpus.pages import read_pages
+    from shikomi.corpus.pipeline import build_corpus, decide_corpus
     from shikomi.sample.crawl import write_crawl
     from shikomi.tokenizer.encode import encode_corpus
     from shikomi.tokenizer.learn import learn
@@ -121,12 +122,14 @@ def measure_data(folder: Path) -> dict[str, float]:
     crawl_seconds, crawled = timed(lambda: write_crawl(PAGE, place("crawl")))
     warcs = sorted((folder / "crawl" / "warc").iterdir())
     build_corpus(CorpusPage(), sorted((folder / "warm-crawl" / "warc").iterdir()), place("warm-corpus"))
-    corpus_seconds, corpus = timed(lambda: build_corpus(CorpusPage(), warcs, place("corpus")))
+    pages_seconds, _ = timed(lambda: read_pages(CorpusPage(), warcs, place("pages")))
+    corpus_seconds, corpus = timed(lambda: decide_corpus(CorpusPage(), folder / "pages", place("corpus")))
     page = TokenizerPage(vocab_size=VOCAB_SIZE // 2)
     learn_seconds, learned = timed(lambda: learn(page, folder / "corpus", place("tokenizer")))
     encode_seconds, _ = timed(lambda: encode_corpus(page, folder / "corpus", folder / "tokenizer", place("tokens")))
     return {
         "crawl": crawled["pages"] / crawl_seconds,
+        "pages": corpus["read"] / pages_seconds,
         "corpus": corpus["read"] / corpus_seconds,
         "tokenizer": learned["characters"] / learn_seconds,
         "encode": corpus["characters_kept"] / encode_seconds,

@@ -48,13 +48,13 @@ def lay_out(recipe: Recipe, build: Build, finished: dict[str, dict[str, Any]]) -
     from shikomi.plan.shape import of_config, of_page
     from shikomi.plan.sizes import expect
 
-    pretrain, corpus = build.step("pretrain"), build.step("corpus")
+    pretrain, pages = build.step("pretrain"), build.step("pages")
     base = pretrain.inputs.get("base")
     if isinstance(base, Source):
         shape = of_config(read_json(base.paths[0]), str(base.paths[0]))
     else:
         shape = of_page(recipe.model, recipe.tokenizer.vocab_size)
-    crawl = corpus.inputs["crawl"]
+    crawl = pages.inputs["crawl"]
     warc_bytes = sum(path.stat().st_size for path in crawl.paths) if isinstance(crawl, Source) else 0
     facts = {name: manifest.get("facts", {}) for name, manifest in finished.items()}
     history = {step.name: build.store.manifests(step.name) for step in build.steps}

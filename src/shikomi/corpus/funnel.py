@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -21,19 +21,24 @@ COUNTED = [
 
 
 class Funnel:
-    """Takes every row once, in order, and sums it up; the samples are those with the smallest ids (a fair draw)."""
+    """Sums up every row; the samples are those with the smallest ids (a fair draw), wherever they stand.
 
-    def __init__(self) -> None:
+    Attributes:
+        shard: number of the shard whose rows are added; funnels of all shards are merged to one.
+    """
+
+    def __init__(self, shard: int = 0) -> None:
+        self.shard = shard
         self.read = 0
         self.kept = 0
         self.dropped: Counter[str] = Counter()
         self.characters: Counter[str] = Counter()
         self.bytes: Counter[str] = Counter()
-        self.hosts: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+        self.hosts: dict[str, list[int]] = {}
         self.licences: Counter[str] = Counter()
         self.charsets: Counter[str] = Counter()
         self.years: Counter[str] = Counter()
-        self.samples: dict[str, list[tuple[str, int, dict[str, Any]]]] = defaultdict(list)
+        self.samples: dict[str, list[tuple[str, int, int, dict[str, Any]]]] = {}
 
     def add(self, row: dict[str, Any], whole: Callable[[], dict[str, Any]]) -> None:
         """Count one row of a shard.
@@ -44,7 +49,7 @@ class Funnel:
         """
         kept = row["verdict"] == KEPT
         self.read += 1
-        host = self.hosts[row["host"]]
+        host = self.hosts.setdefault(row["host"], [0, 0, 0])
         host[0] += 1
         self.characters["read"] += row["characters"]
         self.bytes["read"] += row["bytes"]
@@ -60,12 +65,32 @@ class Funnel:
         else:
             self.dropped[row["reason"]] += 1
             self.characters[row["reason"]] += row["characters"]
-        chosen = self.samples["" if kept else row["reason"]]
-        wanted = KEPT_SAMPLES if kept else DROPPED_SAMPLES_A_REASON
-        if len(chosen) < wanted or row["id"] < chosen[-1][0]:
-            chosen.append((row["id"], self.read, _sample({**whole(), **row})))
-            chosen.sort(key=lambda entry: entry[:2])
-            del chosen[wanted:]
+        reason = "" if kept else row["reason"]
+        chosen = self.samples.get(reason, [])
+        if len(chosen) < _wanted(reason) or row["id"] < chosen[-1][0]:
+            self._choose(reason, [(row["id"], self.shard, self.read, _sample({**whole(), **row}))])
+
+    def merge(self, other: Funnel) -> None:
+        """Add what another funnel has counted; in which order shards are merged does not matter."""
+        self.read += other.read
+        self.kept += other.kept
+        for mine, theirs in (
+            (self.dropped, other.dropped),
+            (self.characters, other.characters),
+            (self.bytes, other.bytes),
+            (self.licences, other.licences),
+            (self.charsets, other.charsets),
+            (self.years, other.years),
+        ):
+            mine.update(theirs)
+        for name, counts in other.hosts.items():
+            self.hosts[name] = [a + b for a, b in zip(self.hosts.get(name, (0, 0, 0)), counts, strict=True)]
+        for reason, samples in other.samples.items():
+            self._choose(reason, samples)
+
+    def _choose(self, reason: str, more: list[tuple[str, int, int, dict[str, Any]]]) -> None:
+        entries = sorted([*self.samples.get(reason, []), *more], key=lambda entry: entry[:3])
+        self.samples[reason] = entries[: _wanted(reason)]
 
     def counts(self) -> dict[str, Any]:
         """The funnel; ``read`` is ``kept`` and the sum of ``dropped_by_reason``."""
@@ -92,8 +117,12 @@ class Funnel:
 
     def chosen_samples(self) -> dict[str, list[dict[str, Any]]]:
         """``kept`` and ``dropped`` samples, each with the start of its text and the measure that decided."""
-        dropped = [sample for reason in sorted(self.samples) if reason for _, _, sample in self.samples[reason]]
-        return {"kept": [sample for _, _, sample in self.samples.get("", [])], "dropped": dropped}
+        dropped = [sample for reason in sorted(self.samples) if reason for *_, sample in self.samples[reason]]
+        return {"kept": [sample for *_, sample in self.samples.get("", [])], "dropped": dropped}
+
+
+def _wanted(reason: str) -> int:
+    return DROPPED_SAMPLES_A_REASON if reason else KEPT_SAMPLES
 
 
 def _sample(row: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""One WARC file to one shard: every response record becomes a row with its verdict. A pure function, run anywhere."""
+"""One WARC file to one shard of pages: every response record becomes a row with its text and measures, or with why it
+has none. Nothing here depends on a threshold. A pure function, run anywhere."""
 
 from __future__ import annotations
 
@@ -10,24 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from shikomi.compute.local import tick
 from shikomi.corpus.charset import decode
 from shikomi.corpus.crawl import Record, kind_of, read_records
-from shikomi.corpus.extract import comparable, running_text
+from shikomi.corpus.extract import running_text
 from shikomi.corpus.japanese import is_japanese, may_be_japanese
 from shikomi.corpus.measures import measure
-from shikomi.corpus.minhash import band_keys, exact_key, signature
-from shikomi.corpus.rules import first_failure
-from shikomi.data.document import DROPPED, KEPT, schema
+from shikomi.data.document import DROPPED, KEPT, WEB, schema
 from shikomi.errors import DataError
 from shikomi.io import atomic, sha256_file
 from shikomi.recipe.corpus import CorpusPage
 
-VERSION = 1
+VERSION = 2
 """Of what this module does to a page; a shard of another version is made again."""
 
 _FLUSH_ROWS = 512
@@ -58,17 +56,6 @@ class Task:
         return str(self.warc)
 
 
-def scratch_schema(page: CorpusPage) -> pa.Schema:
-    """Columns of a scratch shard: a corpus shard's and what the search for copies needs."""
-    copies = page.copies
-    return (
-        schema()
-        .append(pa.field("exact_key", pa.binary(16)))
-        .append(pa.field("band_keys", pa.binary(8 * copies.bands)))
-        .append(pa.field("slots", pa.binary(copies.bands * copies.rows)))
-    )
-
-
 def make_shard(task: Task) -> dict[str, Any]:
     """Make the shard of one WARC file, unless it is there already; returns its summary.
 
@@ -81,15 +68,14 @@ def make_shard(task: Task) -> dict[str, Any]:
         tick(bytes=_size(task.warc), pages=done["records"])
         return done
     kind = kind_of(task.warc)
-    rows = _Rows(scratch_schema(task.page))
+    rows = Rows(schema())
     skipped: Counter[str] = Counter()
     licences = read_licences(task.licences) if task.licences else {}
-    thresholds = task.page.thresholds()
     damaged, position = 0, 0
     with atomic(task.shard, "wb") as handle, parquet.ParquetWriter(handle, rows.schema, compression="zstd") as writer:
         records = read_records(task.warc, max_page_bytes=task.page.max_page_bytes, skipped=skipped)
         for record in records if kind in ("warc", "arc") else ():
-            row = judge(record, task.page, thresholds)
+            row = read_page(record, task.page)
             row["licence"] = licences.get(record.url, task.page.licence)
             damaged += row["reason"] == "damaged_record"
             rows.add(row)
@@ -104,35 +90,33 @@ def make_shard(task: Task) -> dict[str, Any]:
     return summary
 
 
-def judge(record: Record, page: CorpusPage, thresholds: dict[str, float]) -> dict[str, Any]:
-    """Everything the corpus knows of one record, as a row; cheap tests first, each drop with its reason.
+def read_page(record: Record, page: CorpusPage) -> dict[str, Any]:
+    """One record as a row: its text and every measure of it, or why there is no text to measure; cheap tests first.
 
     Args:
         record: the record.
         page: the recipe's corpus page.
-        thresholds: of its rules (``page.thresholds()``, made once for all records).
     """
     row: dict[str, Any] = {
         "id": document_id(record),
         "url": record.url,
         "host": host_of(record.url),
         "date": record.date,
+        "source": WEB,
         "bytes": len(record.payload),
         "characters": 0,
         "text": "",
         "charset": "",
-        "verdict": DROPPED,
+        "verdict": KEPT,
+        "reason": "",
+        "detail": "",
     }
-    row["reason"], row["detail"] = _read(record, page, row) or _measure(row, thresholds) or ("", "")
-    if not row["reason"]:
-        row["verdict"] = KEPT
-        if page.copies.exact or page.copies.near:
-            plain = comparable(row["text"])
-            row["exact_key"] = exact_key(plain)
-            if page.copies.near:
-                values = signature(plain, page.copies.bands * page.copies.rows)
-                row["band_keys"] = band_keys(values, page.copies.bands).astype("<u8").tobytes()
-                row["slots"] = values.astype(np.uint8).tobytes()
+    why = _read(record, page, row)
+    if why:
+        row["verdict"] = DROPPED
+        row["reason"], row["detail"] = why
+    else:
+        row.update(measure(row["text"]))
     return row
 
 
@@ -162,12 +146,6 @@ def _read(record: Record, page: CorpusPage, row: dict[str, Any]) -> tuple[str, s
         return "no_text", "no running text"
     japanese, detail = is_japanese(text)
     return None if japanese else ("not_japanese", detail)
-
-
-def _measure(row: dict[str, Any], thresholds: dict[str, float]) -> tuple[str, str] | None:
-    measures = measure(row["text"])
-    row.update(measures)
-    return first_failure(measures, thresholds)
 
 
 def document_id(record: Record) -> str:
@@ -217,8 +195,8 @@ def read_summary(shard: Path, fingerprint: str | None = None) -> dict[str, Any] 
 
 def _fingerprint(task: Task) -> str:
     """What a shard depends on: this module's version, the page, the licences, and the input's size and two ends."""
-    page = task.page.model_dump(mode="json", exclude={"warc", "licence_table", "max_damaged_share"})
-    parts = [VERSION, page, _ends(task.warc), sha256_file(task.licences) if task.licences else ""]
+    reading = {name: value for name, value in task.page.reading().items() if name != "max_damaged_share"}
+    parts = [VERSION, reading, _ends(task.warc), sha256_file(task.licences) if task.licences else ""]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -236,7 +214,7 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 
-class _Rows:
+class Rows:
     """Rows waiting to be written, by column."""
 
     def __init__(self, columns: pa.Schema) -> None:

@@ -12,6 +12,8 @@ from shikomi.errors import DataError
 if TYPE_CHECKING:
     import pyarrow
 
+WEB = "web"
+"""The source of pages that were crawled; other documents carry the name the recipe gives their source."""
 KEPT = "kept"
 DROPPED = "dropped"
 
@@ -53,7 +55,20 @@ FRACTIONS = (
 MEASURES = COUNTS + FRACTIONS
 """Every measure of a document's text, each a column; empty where the page was dropped before it was measured."""
 
-_TEXTS = ("id", "url", "host", "date", "licence", "charset", "verdict", "reason", "detail", "duplicate_of", "text")
+_TEXTS = (
+    "id",
+    "source",
+    "url",
+    "host",
+    "date",
+    "licence",
+    "charset",
+    "verdict",
+    "reason",
+    "detail",
+    "duplicate_of",
+    "text",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +85,7 @@ class Document:
         verdict: ``kept`` or ``dropped``.
         reason: why it was dropped, one word (``not_japanese``, ``near_copy``, a measure's name …); empty if kept.
         detail: the measure and the threshold that decided, for people.
+        source: ``web``, or the name of the documents it comes from.
     """
 
     id: str
@@ -81,6 +97,7 @@ class Document:
     verdict: str = KEPT
     reason: str = ""
     detail: str = ""
+    source: str = WEB
 
 
 def schema() -> pyarrow.Schema:

@@ -121,10 +121,18 @@ def _crawl(plan: Planned) -> _Work:
     return _Work(f"{plan.recipe.sample.companies} companies", pages, pages / plan.rates.crawl, SMALL_SECONDS)
 
 
+def _pages(plan: Planned) -> _Work:
+    pages = plan.sizes.pages
+    words = f"{_about(pages, plan.sizes.pages_known)} pages"
+    # Workers share inputs, and the last one works alone: half the speed-up counts.
+    speed_up = 1 + (plan.workers - 1) / 2
+    return _Work(words, pages, pages / plan.rates.pages / speed_up, plan.rates.start / 2)
+
+
 def _corpus(plan: Planned) -> _Work:
     pages = plan.sizes.pages
     words = f"{_about(pages, plan.sizes.pages_known)} pages"
-    # Workers share shards of up to a thousand pages; the removal of copies is one process: half the speed-up counts.
+    # The search for copies is one process.
     speed_up = 1 + (plan.workers - 1) / 2
     return _Work(words, pages, pages / plan.rates.corpus / speed_up, plan.rates.start / 2)
 
@@ -223,6 +231,7 @@ def _about(count: float, known: bool) -> str:
 
 _WORK: dict[str, Callable[[Planned], _Work]] = {
     "crawl": _crawl,
+    "pages": _pages,
     "corpus": _corpus,
     "tokenizer": _tokenizer,
     "tokens": _tokens,

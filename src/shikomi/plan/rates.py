@@ -14,7 +14,7 @@ from typing import Any
 from shikomi.io import write_json
 from shikomi.plan.hardware import describe
 
-FORMAT = 1
+FORMAT = 2
 
 GUESSED_BASIS = "nothing measured here yet: a guess for 2 processor cores; `shikomi doctor` measures"
 MEASURED_BASIS = "measured by `shikomi doctor`"
@@ -28,7 +28,8 @@ class Rates:
         train: (width of the model, FLOP/s reached in training), widths rising.
         generate: FLOP/s reached when answering in batches, at the first width of ``train``.
         crawl: sample pages written a second.
-        corpus: pages a second and process, from WARC record to verdict.
+        pages: a second and process, from WARC record to text and measures.
+        corpus: pages a second and process, from measures to a verdict in a written shard.
         tokenizer: characters learned on a second.
         encode: characters encoded a second.
         start: seconds until a stage that trains has its libraries loaded.
@@ -39,7 +40,8 @@ class Rates:
     train: tuple[tuple[int, float], ...] = ((192, 3.0e10), (768, 8.0e10))
     generate: float = 1.0e10
     crawl: float = 800.0
-    corpus: float = 150.0
+    pages: float = 200.0
+    corpus: float = 600.0
     tokenizer: float = 5.0e5
     encode: float = 1.0e6
     start: float = 4.0
@@ -107,6 +109,7 @@ def read_rates() -> Rates:
             train=tuple((int(width), float(speed)) for width, speed in told["train"]),
             generate=float(told["generate"]),
             crawl=float(told["crawl"]),
+            pages=float(told["pages"]),
             corpus=float(told["corpus"]),
             tokenizer=float(told["tokenizer"]),
             encode=float(told["encode"]),
@@ -179,7 +182,7 @@ def work_done(stage: str, manifest: Mapping[str, Any]) -> float:
     try:
         if stage == "crawl":
             return float(facts["pages"])
-        if stage == "corpus":
+        if stage in ("pages", "corpus"):
             return float(facts["read"])
         if stage == "tokenizer":
             return float(facts.get("characters", 0))

@@ -78,8 +78,9 @@ def expect(recipe: Recipe, vocab_size: int, warc_bytes: int, facts: Mapping[str,
         facts: of its finished stages, by name.
     """
     corpus, tokens, dialogues = (facts.get(name, {}) for name in ("corpus", "tokens", "dialogues"))
+    read = corpus.get("read") or facts.get("pages", {}).get("read")
     written = float(facts.get("crawl", {}).get("pages") or _sample_pages(recipe))
-    pages = float(corpus.get("read") or (written if recipe.synthetic else warc_bytes / WARC_BYTES_PER_PAGE))
+    pages = float(read or (written if recipe.synthetic else warc_bytes / WARC_BYTES_PER_PAGE))
     characters = float(corpus.get("characters_kept") or pages * _characters_per_page(recipe))
     counted = [tokens[split]["tokens"] for split in ("train", "heldout") if split in tokens]
     more = SAMPLE_PER_DOUBLING if recipe.synthetic else REAL_PER_DOUBLING
@@ -103,7 +104,7 @@ def expect(recipe: Recipe, vocab_size: int, warc_bytes: int, facts: Mapping[str,
         questions=questions,
         side_tokens=_side_tokens(own, min(per_token, MOST_CHARACTERS_PER_TOKEN)),
         prompt_tokens=REAL_PROMPT_TOKENS if own else PROMPT_TOKENS,
-        pages_known="read" in corpus or (recipe.synthetic and "pages" in facts.get("crawl", {})),
+        pages_known=bool(read) or (recipe.synthetic and "pages" in facts.get("crawl", {})),
         characters_known="characters_kept" in corpus,
         tokens_known=bool(counted),
         dialogues_known="dialogues" in dialogues,

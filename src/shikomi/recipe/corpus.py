@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
+from shikomi.recipe.copies import CopiesPage
 from shikomi.recipe.page import WHERE_ONLY, Count, Page
 
 PRESETS: dict[str, dict[str, float]] = {
@@ -101,19 +102,8 @@ class RulesPage(Page):
     """Share of the distinct 10-grams of characters that occur more than once."""
 
 
-class CopiesPage(Page):
-    """How copies are found: exact ones by hash, near ones by MinHash over character 5-grams."""
-
-    exact: bool = True
-    """Drop a document whose text equals an earlier one's."""
-    near: bool = True
-    """Drop a document that is a near copy of an earlier one."""
-    bands: int = Field(default=40, ge=1, le=256)
-    """Bands of the signature; documents that agree in one whole band are compared."""
-    rows: int = Field(default=20, ge=1, le=64)
-    """Rows of a band. 40 x 20 finds a pair of Jaccard 0.9 with probability 0.994 (1 - (1 - 0.9^20)^40)."""
-    jaccard: float = Field(default=0.85, gt=0.0, le=1.0)
-    """A later document is dropped as a near copy if its estimated Jaccard to a kept one reaches this."""
+READING = ("licence", "trim_lines", "normalise_punctuation", "cut_footer", "max_page_bytes", "max_damaged_share")
+"""Fields of the corpus page that the stage ``pages`` reads; all others are decisions, taken by the stage ``corpus``."""
 
 
 class CorpusPage(Page):
@@ -140,6 +130,14 @@ class CorpusPage(Page):
     """Pages with more bytes than this (after decompression) are dropped."""
     max_damaged_share: float = Field(default=0.5, ge=0.0, le=1.0)
     """The build stops if more than this share of the records (and more than ten of them) are damaged."""
+
+    def reading(self) -> dict[str, Any]:
+        """The fields that decide what a page's text and measures are; the others decide what is kept of them."""
+        return {name: value for name, value in self.identity().items() if name in READING}
+
+    def deciding(self) -> dict[str, Any]:
+        """The fields that decide which documents are kept, once they are read."""
+        return {name: value for name, value in self.identity().items() if name not in READING}
 
     def thresholds(self) -> dict[str, float]:
         """The thresholds in force: the preset's, with those of ``rules`` in their place; in the order of checking."""

@@ -10,6 +10,7 @@ Pair = tuple[str, str]
 
 STAGES: dict[str, Pair] = {
     "crawl": ("合成クロール", "synthetic crawl"),
+    "pages": ("ページ", "pages"),
     "corpus": ("コーパス", "corpus"),
     "tokenizer": ("トークナイザ", "tokenizer"),
     "tokens": ("トークン列", "tokens"),

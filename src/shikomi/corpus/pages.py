@@ -1,0 +1,96 @@
+"""The pages stage: inputs in, one Parquet shard each out with every document's text and measures, nothing decided."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from shikomi.compute.local import Pool
+from shikomi.corpus.crawl import kind_of
+from shikomi.corpus.shards import Task, make_shard, read_licences
+from shikomi.errors import DataError
+from shikomi.io import write_json
+from shikomi.log import Progress, silent
+from shikomi.recipe.corpus import CorpusPage
+
+
+def read_pages(
+    page: CorpusPage,
+    warcs: list[Path],
+    out: Path,
+    *,
+    licences: Path | None = None,
+    workers: int = 1,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Read every page; finished shards of an earlier attempt in ``out`` are used again, and the bytes are the same.
+
+    Args:
+        page: the recipe's corpus page, of which ``page.reading()`` counts.
+        warcs: WARC files, in the order of the shards.
+        out: folder for ``shards/part-00000.parquet`` … and ``pages.json``.
+        licences: a TSV table with columns ``url`` and ``licence``.
+        workers: processes to use.
+        progress: told bytes of WARC files read.
+
+    Returns:
+        Facts: ``read``, ``records_skipped`` by type, ``inputs`` (what each is, records, damaged).
+
+    Raises:
+        DataError: no input, one that is no WARC, or too many damaged records.
+    """
+    _check(warcs, licences)
+    tasks = [
+        Task(path, out / "shards" / f"part-{number:05d}.parquet", page, licences) for number, path in enumerate(warcs)
+    ]
+    summaries = list(_make_shards(tasks, workers, progress))
+    _check_damage(page, warcs, summaries)
+    skipped = sum((Counter(summary["skipped"]) for summary in summaries), Counter())
+    facts = {
+        "read": sum(summary["records"] for summary in summaries),
+        "records_skipped": dict(sorted(skipped.items())),
+        "inputs": [{"input": s["input"], "records": s["records"], "damaged": s["damaged"]} for s in summaries],
+    }
+    write_json(out / "pages.json", facts)
+    return facts
+
+
+def _check(warcs: list[Path], licences: Path | None) -> None:
+    """Everything that can be known to be wrong before the first page is read."""
+    if not warcs:
+        raise DataError("no WARC files to read", where="corpus.warc", hint="set it to paths or globs that match files")
+    kinds = Counter(kind_of(path) for path in warcs)
+    if not kinds["warc"] + kinds["arc"]:
+        found = "folders" if kinds["folder"] else "empty files"
+        raise DataError(
+            f"no WARC file has anything in it: only {found}",
+            where=str(warcs[0]),
+            hint="for the files of a folder write folder/*.warc.gz",
+        )
+    if licences:
+        read_licences(licences)
+
+
+def _make_shards(tasks: list[Task], workers: int, progress: Progress) -> Iterator[dict[str, Any]]:
+    total = sum(task.warc.stat().st_size for task in tasks if task.warc.is_file())
+    done: Counter[str] = Counter()
+
+    def told(counts: dict[str, float]) -> None:
+        done.update(counts)  # type: ignore[arg-type]
+        progress(min(done["bytes"], total), total, "bytes", f"{done['pages']:.0f} pages")
+
+    yield from Pool(min(workers, len(tasks))).map(make_shard, tasks, on_tick=told)
+
+
+def _check_damage(page: CorpusPage, warcs: list[Path], summaries: list[dict[str, Any]]) -> None:
+    damaged = sum(summary["damaged"] for summary in summaries)
+    records = sum(summary["records"] for summary in summaries)
+    if damaged > 10 and damaged > page.max_damaged_share * records:
+        worst = max(range(len(warcs)), key=lambda index: summaries[index]["damaged"])
+        raise DataError(
+            f"{damaged} of {records} records are damaged",
+            where=f"most of them in {warcs[worst]}",
+            hint="fetch the files again, or raise corpus.max_damaged_share",
+        )
