@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import driver
 
 OURS = driver.Peer("shikomi", ".venv", "shikomi/corpus.py")
-REFERENCE = driver.Peer("warcio + Trafilatura + Python rules", ".venv-bench/trafilatura", "trafilatura/corpus.py")
+REFERENCE = driver.Peer("warcio + Trafilatura + Python rules", ".venv-bench/swallow", "swallow/corpus.py")
 QUICK_PAGES = 400
 
 
