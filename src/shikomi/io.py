@@ -14,6 +14,17 @@ from shikomi.errors import DataError
 
 PARTIAL_SUFFIX = ".partial"
 
+_writer = ""
+
+
+def write_as(name: str) -> None:
+    """From now on this process writes unfinished files of its own (``<path>.by-<name>.partial``).
+
+    For workers on a cluster: one whose node is thought lost may still be writing when another does its work again.
+    """
+    global _writer
+    _writer = f".by-{name}"
+
 
 @contextlib.contextmanager
 def atomic(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
@@ -22,7 +33,7 @@ def atomic(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     The bytes go to ``<path>.partial``, are flushed to disk, then renamed. Text is UTF-8 without BOM, ``\\n`` endings.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + PARTIAL_SUFFIX)
+    partial = path.with_name(path.name + _writer + PARTIAL_SUFFIX)
     encoding, newline = (None, None) if "b" in mode else ("utf-8", "\n")
     with open(partial, mode, encoding=encoding, newline=newline) as handle:
         yield handle

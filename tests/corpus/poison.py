@@ -29,7 +29,7 @@ def eat() -> None:
     """Take memory until there is none."""
     held = []
     while True:
-        held.append(bytearray(1 << 24))
+        held.append(bytearray(1 << 22))
 
 
 def kill() -> None:

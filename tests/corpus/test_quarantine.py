@@ -11,7 +11,7 @@ from shikomi.errors import ShikomiError
 from shikomi.io import read_json
 from tests.corpus.poison import Task, make
 
-LIMITS = Limits(seconds=0.7, memory_bytes=200_000_000)
+LIMITS = Limits(seconds=0.8, memory_bytes=40_000_000)
 
 
 def run(tasks: list[Task], workers: int = 2) -> list[list[str]]:
@@ -33,7 +33,7 @@ def test_every_kind_of_poison_becomes_a_row_and_harms_no_other_page(tmp_path):
     rows = run([clean, poisoned])
     assert rows[0] == [good(number) for number in range(6)]
     assert rows[1] == [
-        good(0) + " quarantined not done in 0.7 s",
+        good(0) + " quarantined not done in 0.8 s",
         good(1),
         good(2) + " quarantined ended its worker (memory, or a fault in a library)",
         good(3),
@@ -49,7 +49,7 @@ def test_every_kind_of_poison_becomes_a_row_and_harms_no_other_page(tmp_path):
 
 def test_one_worker_is_a_process_too_and_waiting_is_ended(tmp_path):
     task = Task(tmp_path / "shard.json", count=3, harm={1: "sleep"})
-    assert run([task], workers=1) == [[good(0), good(1) + " quarantined not done in 0.7 s", good(2)]]
+    assert run([task], workers=1) == [[good(0), good(1) + " quarantined not done in 0.8 s", good(2)]]
 
 
 def test_a_record_that_kills_its_reader_ends_the_file_there(tmp_path):
@@ -78,7 +78,7 @@ def test_strikes_against_other_contents_do_not_count(tmp_path):
 
 
 def struck(shard, fingerprint: str, number: int) -> None:
-    shard.with_name(shard.name + ".mark").write_bytes(_MARK.pack(number, _key(fingerprint), 1.0))
+    shard.with_name(shard.name + ".mark.partial").write_bytes(_MARK.pack(number, _key(fingerprint), 1.0))
     assert strike(shard)
 
 

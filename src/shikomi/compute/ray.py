@@ -21,6 +21,7 @@ from typing import Any
 
 from shikomi.compute.pool import TICK_SECONDS, Crew, Item, Limits, OnDeath, OnTick, Result, add_counts, listening
 from shikomi.errors import MachineError, ShikomiError
+from shikomi.io import write_as
 
 START_SECONDS = 120.0
 """How long a cluster may have no worker at all for us before that is an error."""
@@ -135,6 +136,7 @@ class Worker:
             os.chdir(self.folder)
         except OSError as error:
             return f"does not see the folder {self.folder} ({error.strerror})", versions()
+        write_as(f"{socket.gethostname()}-{os.getpid()}")
         if self.mark and not Path(self.mark).exists():
             return f"does not see the files in {Path(self.mark).parent}", versions()
         return "", versions()

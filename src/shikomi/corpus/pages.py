@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from shikomi.compute.local import Pool
+from shikomi.compute.local import LocalPool
+from shikomi.compute.pool import Pool
+from shikomi.corpus import ledger
 from shikomi.corpus.crawl import kind_of
+from shikomi.corpus.quarantine import strike
 from shikomi.corpus.shards import Task, make_shard, read_licences
 from shikomi.errors import DataError
 from shikomi.io import write_json
@@ -23,6 +26,7 @@ def read_pages(
     *,
     licences: Path | None = None,
     workers: int = 1,
+    pool: Pool | None = None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Read every page; finished shards of an earlier attempt in ``out`` are used again, and the bytes are the same.
@@ -30,13 +34,15 @@ def read_pages(
     Args:
         page: the recipe's corpus page, of which ``page.reading()`` counts.
         warcs: WARC files, in the order of the shards.
-        out: folder for ``shards/part-00000.parquet`` … and ``pages.json``.
+        out: folder for ``shards/part-00000.parquet`` …, ``pages.json`` and ``ledger.jsonl``.
         licences: a TSV table with columns ``url`` and ``licence``.
         workers: processes to use.
+        pool: where the files are read; None: on this machine, with ``workers``.
         progress: told bytes of WARC files read.
 
     Returns:
-        Facts: ``read``, ``records_skipped`` by type, ``inputs`` (what each is, records, damaged).
+        Facts: ``read``, ``records_skipped`` by type, ``quarantined`` (pages put aside), ``inputs`` (what each is,
+        records, damaged).
 
     Raises:
         DataError: no input, one that is no WARC, or too many damaged records.
@@ -45,14 +51,16 @@ def read_pages(
     tasks = [
         Task(path, out / "shards" / f"part-{number:05d}.parquet", page, licences) for number, path in enumerate(warcs)
     ]
-    summaries = list(_make_shards(tasks, workers, progress))
+    summaries = list(_make_shards(tasks, pool or LocalPool(min(workers, len(tasks))), progress))
     _check_damage(page, warcs, summaries)
     skipped = sum((Counter(summary["skipped"]) for summary in summaries), Counter())
     facts = {
         "read": sum(summary["records"] for summary in summaries),
         "records_skipped": dict(sorted(skipped.items())),
+        "quarantined": sum(len(summary["quarantined"]) for summary in summaries),
         "inputs": [{"input": s["input"], "records": s["records"], "damaged": s["damaged"]} for s in summaries],
     }
+    ledger.write(out, map(_ledger_row, tasks, summaries))
     write_json(out / "pages.json", facts)
     return facts
 
@@ -73,7 +81,18 @@ def _check(warcs: list[Path], licences: Path | None) -> None:
         read_licences(licences)
 
 
-def _make_shards(tasks: list[Task], workers: int, progress: Progress) -> Iterator[dict[str, Any]]:
+def _ledger_row(task: Task, summary: dict[str, Any]) -> dict[str, Any]:
+    return ledger.row(
+        task.shard,
+        kind=summary["input"],
+        byte_range=summary["range"],
+        versions=summary["versions"],
+        sha256=summary["sha256"],
+        **{name: summary[name] for name in ("records", "damaged", "skipped", "quarantined")},
+    )
+
+
+def _make_shards(tasks: list[Task], pool: Pool, progress: Progress) -> Iterator[dict[str, Any]]:
     total = sum(task.warc.stat().st_size for task in tasks if task.warc.is_file())
     done: Counter[str] = Counter()
 
@@ -81,7 +100,7 @@ def _make_shards(tasks: list[Task], workers: int, progress: Progress) -> Iterato
         done.update(counts)  # type: ignore[arg-type]
         progress(min(done["bytes"], total), total, "bytes", f"{done['pages']:.0f} pages")
 
-    yield from Pool(min(workers, len(tasks))).map(make_shard, tasks, on_tick=told)
+    yield from pool.map(make_shard, tasks, on_tick=told, on_death=lambda task: strike(task.shard))
 
 
 def _check_damage(page: CorpusPage, warcs: list[Path], summaries: list[dict[str, Any]]) -> None:

@@ -24,7 +24,7 @@ from typing import IO, Any
 from shikomi.compute.pool import Limits, limits
 from shikomi.corpus.crawl import Record
 from shikomi.errors import DataError
-from shikomi.io import read_json, write_json
+from shikomi.io import PARTIAL_SUFFIX, read_json, write_json
 
 QUARANTINED = "quarantined"
 """The reason of a page that was put aside."""
@@ -115,7 +115,8 @@ class Watch:
     def _guard(self, allowed: Limits) -> None:
         path = _beside(self.shard, ".mark")
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+        path.unlink(missing_ok=True)  # a worker on a lost node may still live: it marks a file nobody sees
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         try:
             # Written, not only stretched: a full disk says so here, instead of killing whoever touches the memory.
             os.write(file, _MARK.pack(-1, _key(self.fingerprint), allowed.seconds))
@@ -174,7 +175,7 @@ def _key(fingerprint: str) -> bytes:
 
 
 def _beside(shard: Path, suffix: str) -> Path:
-    return shard.with_name(shard.name + suffix)
+    return shard.with_name(shard.name + suffix + PARTIAL_SUFFIX)  # what is left of it is no part of a finished stage
 
 
 def _limit_memory(more_bytes: int) -> tuple[int, int]:

@@ -14,18 +14,20 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
-from shikomi.compute.local import tick
+from shikomi.compute.pool import tick
 from shikomi.corpus.charset import decode
 from shikomi.corpus.crawl import Record, kind_of, read_records
 from shikomi.corpus.extract import running_text
 from shikomi.corpus.japanese import is_japanese, may_be_japanese
+from shikomi.corpus.ledger import versions
 from shikomi.corpus.measures import measure
+from shikomi.corpus.quarantine import Watch
 from shikomi.data.document import DROPPED, KEPT, WEB, schema
 from shikomi.errors import DataError
 from shikomi.io import atomic, sha256_file
 from shikomi.recipe.corpus import CorpusPage
 
-VERSION = 2
+VERSION = 3
 """Of what this module does to a page; a shard of another version is made again."""
 
 _FLUSH_ROWS = 512
@@ -60,22 +62,33 @@ def make_shard(task: Task) -> dict[str, Any]:
     """Make the shard of one WARC file, unless it is there already; returns its summary.
 
     Returns:
-        ``records`` (responses), ``skipped`` (other records by type), ``damaged``, ``input`` (what the file is).
+        ``records`` (responses), ``skipped`` (other records by type), ``damaged``, ``quarantined`` (pages put aside:
+        record, url, why), ``input`` (what the file is), ``range`` (bytes of it), ``versions`` (of what read it), and
+        ``sha256`` of the shard.
     """
     fingerprint = _fingerprint(task)
-    done = read_summary(task.shard, fingerprint)
-    if done is not None:
-        tick(bytes=_size(task.warc), pages=done["records"])
-        return done
+    summary = read_summary(task.shard, fingerprint)
+    if summary is None:
+        summary = _make(task, fingerprint)
+    else:
+        tick(bytes=_size(task.warc), pages=summary["records"])
+    return {**summary, "sha256": sha256_file(task.shard)}
+
+
+def _make(task: Task, fingerprint: str) -> dict[str, Any]:
     kind = kind_of(task.warc)
     rows = Rows(schema())
     skipped: Counter[str] = Counter()
     licences = read_licences(task.licences) if task.licences else {}
     damaged, position = 0, 0
-    with atomic(task.shard, "wb") as handle, parquet.ParquetWriter(handle, rows.schema, compression="zstd") as writer:
+    with (
+        Watch(task.shard, fingerprint) as watch,
+        atomic(task.shard, "wb") as handle,
+        parquet.ParquetWriter(handle, rows.schema, compression="zstd") as writer,
+    ):
         records = read_records(task.warc, max_page_bytes=task.page.max_page_bytes, skipped=skipped)
-        for record in records if kind in ("warc", "arc") else ():
-            row = read_page(record, task.page)
+        for record in watch.over(records if kind in ("warc", "arc") else iter(())):
+            row = _read_or_put_aside(record, task.page, watch)
             row["licence"] = licences.get(record.url, task.page.licence)
             damaged += row["reason"] == "damaged_record"
             rows.add(row)
@@ -84,10 +97,26 @@ def make_shard(task: Task) -> dict[str, Any]:
             tick(bytes=max(0, record.offset - position), pages=1)
             position = max(position, record.offset)
         rows.flush(writer)
-        summary = {"records": rows.count, "skipped": dict(sorted(skipped.items())), "damaged": damaged, "input": kind}
+        summary = {
+            "records": rows.count,
+            "skipped": dict(sorted(skipped.items())),
+            "damaged": damaged,
+            "quarantined": watch.quarantined,
+            "input": kind,
+            "range": [0, _size(task.warc)],
+            "versions": {"pages": str(VERSION), **versions()},
+        }
         writer.add_key_value_metadata({_SUMMARY: json.dumps(summary), _FINGERPRINT: fingerprint})
     tick(bytes=max(0, _size(task.warc) - position))
     return summary
+
+
+def _read_or_put_aside(record: Record, page: CorpusPage, watch: Watch) -> dict[str, Any]:
+    try:
+        return read_page(record, page)
+    except MemoryError:
+        pass  # what the page held is let go before its row is made
+    return read_page(watch.out_of_memory(record), page)
 
 
 def read_page(record: Record, page: CorpusPage) -> dict[str, Any]:
@@ -139,7 +168,7 @@ def _read(record: Record, page: CorpusPage, row: dict[str, Any]) -> tuple[str, s
         text = running_text(
             html, trim_lines=page.trim_lines, punctuation=page.normalise_punctuation, footer=page.cut_footer
         )
-    except (ValueError, RuntimeError, RecursionError, MemoryError) as error:
+    except (ValueError, RuntimeError, RecursionError) as error:
         return "extraction_failed", f"{type(error).__name__}: {error}"[:200]
     row["text"], row["characters"] = text, len(text)
     if not text:
