@@ -68,12 +68,13 @@ def strongest(
         chosen = np.argsort(-added, kind="stable")[: 4 * _SHOWN_NGRAMS]
         shares[kind] = {int(number): float(added[number]) for number in chosen if added[number] > 0}
     spellings: dict[int, Counter[str]] = {number: Counter() for kind in shares.values() for number in kind}
-    sought = np.array(sorted(spellings), dtype=np.uint32)
+    sought = np.zeros(rows.num_features, dtype=bool)
+    sought[list(spellings)] = True
     for example in examples:
         points = fold(example.text, page.max_characters)
         text = "".join(map(chr, points.tolist()))
         for length, found in enumerate(hashed(points, page.longest_ngram, page.bits), start=1):
-            for place in np.flatnonzero(np.isin(found, sought)).tolist():
+            for place in np.flatnonzero(sought[found]).tolist():
                 spellings[int(found[place])][text[place : place + length]] += 1
     return {
         "positive": _readable(shares[True], weights, spellings),
