@@ -1,0 +1,71 @@
+"""The quick Japanese test on bytes against the full decision, on every page: what it finds and what it saves.
+
+A page without running text is judged by all its text: if that is Japanese, the page is counted apart (it is dropped
+for having no text, not for its language), and as neither.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections import Counter
+from pathlib import Path
+
+from shikomi.corpus.charset import decode
+from shikomi.corpus.crawl import read_records
+from shikomi.corpus.extract import running_text
+from shikomi.corpus.japanese import is_japanese, may_be_japanese
+from shikomi.recipe.corpus import CorpusPage
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("warc", type=Path, nargs="+")
+    arguments = parser.parse_args()
+    pages: Counter[tuple[bool, bool]] = Counter()
+    seconds: Counter[tuple[bool, bool]] = Counter()
+    missed: list[str] = []
+    without_text = 0
+    for path in arguments.warc:
+        for record in read_records(path, max_page_bytes=CorpusPage().max_page_bytes, skipped=Counter()):
+            if record.problem or "html" not in record.content_type or not 200 <= (record.status or 200) < 300:
+                continue
+            decoded = decode(record.payload, record.content_type)
+            if decoded is None:
+                continue
+            passed = may_be_japanese(record.payload, record.content_type)
+            before = time.process_time()
+            try:
+                text = running_text(decoded[0])
+            except (ValueError, RuntimeError, RecursionError, MemoryError):
+                continue
+            spent = time.process_time() - before
+            if not text:
+                text = running_text(decoded[0], trim_lines=False)
+                if is_japanese(text)[0]:
+                    without_text += 1
+                    continue
+            japanese = is_japanese(text)[0]
+            pages[japanese, passed] += 1
+            seconds[japanese, passed] += spent  # type: ignore[assignment]
+            if japanese and not passed:
+                missed.append(record.url)
+    japanese, other = pages[True, True] + pages[True, False], pages[False, True] + pages[False, False]
+    work = seconds[False, True] + seconds[False, False]
+    said = {
+        "pages": sum(pages.values()),
+        "japanese": japanese,
+        "recall": round(pages[True, True] / japanese, 4) if japanese else None,
+        "missed": missed[:20],
+        "japanese_without_running_text": without_text,
+        "not_japanese": other,
+        "saved_pages": round(pages[False, False] / other, 4) if other else None,
+        "saved_work": round(seconds[False, False] / work, 4) if work else None,
+    }
+    print(json.dumps(said))
+
+
+if __name__ == "__main__":
+    main()
