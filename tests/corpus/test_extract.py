@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from shikomi.corpus.extract import comparable, link_texts, running_text, title_of
+from shikomi.corpus.extract import comparable, running_text, title_of
 from tests.corpus.pages import html_page, japanese_text
 
 TEXT = japanese_text(9)
@@ -73,11 +73,6 @@ def test_pages_of_many_nested_tags_end_in_seconds(page):
     before = time.process_time()
     assert (TEXT.split("\n")[1] in running_text(page)) == (TEXT in page)
     assert time.process_time() - before < 20
-
-
-def test_link_texts_are_those_with_an_address():
-    page = '<a href="/a">会社の<b>歩み</b></a> <a name="here">見出し</a> <A HREF=x>A&amp;B\n C</A>'
-    assert link_texts(page) == {"会社の歩み", "A&B C"}
 
 
 def test_title():

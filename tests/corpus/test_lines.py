@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from shikomi.corpus.lines import BOILERPLATE, LINK, OTHER, RUNNING, cut_footer, kind_of, trim
+from shikomi.corpus.lines import BOILERPLATE, LINK, OTHER, RUNNING, Line, cut_footer, kind_of, trim
 
-ANCHORS = {"ホームの頁", "会社の歩み", "製品の一覧", "en", "ja", "去年の決算 まとめ"}
 TEXT = [
     "株式会社の新しい工場は来年の春に動き始める予定です。",
     "見出しの例",
@@ -14,66 +13,101 @@ TEXT = [
 ]
 
 
+def lines(*texts: str) -> list[Line]:
+    """Lines; ``[text]`` is a link, ``# text`` a heading, ``> text`` preformatted."""
+    found = []
+    for text in texts:
+        plain = text.removeprefix("# ").removeprefix("> ")
+        linked = plain.startswith("[") and plain.endswith("]")
+        found.append(Line(plain[1:-1] if linked else plain, linked, text.startswith("# "), text.startswith("> ")))
+    return found
+
+
+ROW = ["[会社の歩み]", "[製品の一覧]", "[ホームの頁]"]
+
+
 @pytest.mark.parametrize(
     ("line", "kind"),
     [
-        ("新しい工場は来年の春に動き始める。", RUNNING),
-        ("句点はなくてもとても長くて平仮名のある行は文章の一部であると見なされることになっているのである", RUNNING),
-        ("会社の歩み", LINK),
-        ("ホームの頁 | 会社の歩み | 製品の一覧", LINK),
-        ("ホーム > 会社 > 歩み > 今", LINK),
-        ("Languages: en | ja | en | ja", LINK),
-        ("去年の決算 まとめ | 会社の歩み", LINK),
-        ("Copyright (C) 2026 Example Inc. All Rights Reserved.", BOILERPLATE),
-        ("当サイトではクッキーを使用しています。", BOILERPLATE),
-        ("【 ページトップへ戻る 】", BOILERPLATE),
-        ("SHARE", BOILERPLATE),
-        ("沿革", OTHER),
-        ("x = 1;", OTHER),
+        (Line("新しい工場は来年の春に動き始める。"), RUNNING),
+        (
+            Line("句点はなくてもとても長くて平仮名のある行は文章の一部であると見なされることになっているのである"),
+            RUNNING,
+        ),
+        (Line("会社の歩み", linked=True), LINK),
+        (Line("ホーム > 会社 > 歩み > 今"), LINK),
+        (Line("Copyright (C) 2026 Example Inc. All Rights Reserved."), BOILERPLATE),
+        (Line("# Copyright (C) 2026 Example Inc.", code=True), OTHER),
+        (Line("当サイトではクッキーを使用しています。"), BOILERPLATE),
+        (Line("このサイトでは、広告配信などのために、Cookieなどを使用します。"), BOILERPLATE),
+        (Line("【 ページトップへ戻る 】"), BOILERPLATE),
+        (Line("SHARE"), BOILERPLATE),
+        (Line("沿革"), OTHER),
+        (Line("x = 1;"), OTHER),
     ],
 )
 def test_kinds_of_lines(line, kind):
-    assert kind_of(line, ANCHORS) == kind
+    assert kind_of(line) == kind
 
 
 def test_running_text_and_headings_between_stay():
-    assert trim(TEXT, ANCHORS) == TEXT
+    assert trim(lines(*TEXT)) == TEXT
 
 
 def test_what_surrounds_the_text_goes():
-    before = ["会社名", "会社の歩み", "ホームの頁", "2026年4月1日", "当サイトではCookieを使用しています。"]
-    after = ["この記事をシェア", "関連記事", "会社の歩み", "運営者", "© 2026"]
-    assert trim([*before, *TEXT, *after], ANCHORS) == TEXT
+    before = ["会社名", "[会社の歩み]", "[ホームの頁]", "2026年4月1日", "当サイトではCookieを使用しています。"]
+    after = ["この記事をシェア", "関連記事", "[会社の歩み]", "運営者", "© 2026"]
+    assert trim(lines(*before, *TEXT, *after)) == TEXT
 
 
 def test_the_title_and_the_heading_above_the_text_stay():
-    lines = ["新工場の知らせ", "会社の歩み", "はじめに", *TEXT]
-    assert trim(lines, ANCHORS, "新工場の知らせ - 会社") == ["新工場の知らせ", "はじめに", *TEXT]
+    page = lines("新工場の知らせ", "[会社の歩み]", "はじめに", *TEXT)
+    assert trim(page, "新工場の知らせ - 会社") == ["新工場の知らせ", "はじめに", *TEXT]
 
 
-def test_a_list_or_table_right_after_the_text_stays():
-    assert trim([*TEXT, "・第一の点", "設立\t1998年", "運営者", "・離れた点"], ANCHORS)[3:] == [
-        "・第一の点",
-        "設立\t1998年",
-    ]
+def test_headings_and_code_that_lead_up_to_the_text_stay_and_what_is_about_the_page_goes():
+    page = lines("[戻る]", "# 関数の名", "> bool f(", "> int x)", "更新日時: 2026年1月1日", "# 概要", *TEXT)
+    assert trim(page) == ["関数の名", "bool f(", "int x)", "概要", *TEXT]
 
 
-def test_three_links_in_a_row_inside_the_text_go_and_one_stays():
-    row = ["会社の歩み", "製品の一覧", "ホームの頁"]
-    assert trim([TEXT[0], *row, TEXT[2]], ANCHORS) == [TEXT[0], TEXT[2]]
-    assert trim([TEXT[0], row[0], TEXT[2]], ANCHORS) == [TEXT[0], row[0], TEXT[2]]
+def test_a_list_table_or_code_after_the_text_stays():
+    after = ["出力", "> 42", "設立\t1998年", "運営者", "・第一の点"]
+    contact = ["TEL: 03-1234-5678", "店", "名", "所", "時", "・離れた点"]
+    assert trim(lines(*TEXT, *after, *contact))[3:] == ["出力", "42", "設立\t1998年", "運営者", "・第一の点"]
+
+
+def test_three_links_in_a_row_inside_the_text_go_with_their_heading_and_one_stays():
+    assert trim(lines(TEXT[0], "# 関連する頁", *ROW, TEXT[2])) == [TEXT[0], TEXT[2]]
+    assert trim(lines(TEXT[0], ROW[0], "製品", ROW[1], ROW[2], TEXT[2])) == [TEXT[0], TEXT[2]]
+    assert trim(lines(TEXT[0], ROW[0], TEXT[2])) == [TEXT[0], "会社の歩み", TEXT[2]]
+
+
+def test_headings_that_are_links_stay_unless_they_are_a_row_of_their_own():
+    page = [TEXT[0], "# [経緯]", "[原文]", "# [結果]", TEXT[2]]
+    assert trim(lines(*page)) == [TEXT[0], "経緯", "原文", "結果", TEXT[2]]
+    assert trim(lines(TEXT[0], "# [経緯]", "# [原因]", "# [結果]", TEXT[2])) == [TEXT[0], TEXT[2]]
+
+
+def test_a_sentence_alone_after_a_long_row_of_links_at_the_end_goes():
+    text = [f"{number}番目の段落はそれなりに長い文章でできています。" for number in range(40)]
+    menu = [f"[{number}番目の頁]" for number in range(6)]
+    assert trim(lines(*text, *menu, "会員になると記事が読めます。")) == text
+    assert trim(lines(*text[:20], *menu, *text[20:])) == text
 
 
 def test_a_sentence_about_cookies_inside_an_article_is_text():
     about = "この章ではクッキーの使用と、その歴史について説明します。"
-    lines = [*TEXT, TEXT[0], about, TEXT[2], *TEXT]
-    assert about in trim(lines, ANCHORS)
-    assert about not in trim([about, *TEXT], ANCHORS)
+    page = [*TEXT, TEXT[0], about, TEXT[2], *TEXT]
+    assert about in trim(lines(*page))
+    assert about not in trim(lines(about, *TEXT))
 
 
-def test_a_page_without_running_text_has_none():
-    assert trim(["会社の歩み", "沿革", "© 2026"], ANCHORS) == []
-    assert trim([], ANCHORS) == []
+def test_a_page_without_running_text_has_none_or_what_is_no_link():
+    assert trim(lines("[会社の歩み]", "沿革", "© 2026")) == []
+    assert trim([]) == []
+    facts = ["設立\t1998年4月1日", "資本金\t3,000万円", "従業員数\t120名"]
+    assert trim(lines("[会社の歩み]", *facts, "© 2026")) == facts
+    assert trim(lines(*ROW, *facts[:1], *ROW)) == []
 
 
 def test_the_footer_is_cut_from_its_first_line_on():
@@ -84,10 +118,10 @@ def test_the_footer_is_cut_from_its_first_line_on():
 
 
 def test_a_footer_word_in_a_heading_does_not_cut_the_text_below_it():
-    lines = ["会社案内の見どころ", *TEXT]
-    assert cut_footer(lines) == lines
+    page = ["会社案内の見どころ", *TEXT]
+    assert cut_footer(page) == page
 
 
 def test_a_footer_line_far_from_the_end_stays():
-    lines = ["お問い合わせ", *[f"{number}番目の段落はそれなりに長い文章でできています。" for number in range(12)]]
-    assert cut_footer(lines) == lines
+    page = ["お問い合わせ", *[f"{number}番目の段落はそれなりに長い文章でできています。" for number in range(12)]]
+    assert cut_footer(page) == page

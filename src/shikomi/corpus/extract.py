@@ -10,15 +10,16 @@ import unicodedata
 from resiliparse.extract.html2text import extract_plain_text
 
 from shikomi.corpus.japanese import normalise_punctuation
-from shikomi.corpus.lines import cut_footer, trim
+from shikomi.corpus.lines import Line, cut_footer, trim
+from shikomi.corpus.marks import AFTER_LIST, mark, read
 
-_ANCHOR = re.compile(r"<a\s[^<>]{0,500}?\bhref\b[^<>]{0,2000}>(.{0,400}?)</a\s*>", re.IGNORECASE | re.DOTALL)
 _TITLE = re.compile(r"<title[^>]*>([^<]{1,500})", re.IGNORECASE)
 _TAG = re.compile(r"<[^>]*>")
 _SPACES = re.compile(r" *[\u00a0\u3000\u2000-\u200b\ufeff][ \u00a0\u3000\u2000-\u200b\ufeff]*| {2,}")
 _TABS = re.compile(r"[ \u00a0\u3000\u2000-\u200b\ufeff]*\t[ \t\u00a0\u3000\u2000-\u200b\ufeff]*")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x85\u2028\u2029\u2060\ufffd]")
 _BULLET = re.compile("^[•◦▪‣] ?")
+_AFTER_LIST = re.compile(f"(?:[•◦▪‣] )?{AFTER_LIST}+")
 _HAS_BULLET = re.compile("[•◦▪‣]")
 
 # resiliparse takes a text node of one character that is not ASCII for an icon and drops it; in Japanese it is often a
@@ -32,6 +33,9 @@ MAX_DEPTH = 2000
 
 measured: depth 2,000 takes 0.1 s of CPU, 4,000 takes 0.4 s, 10,000 more than 20 s.
 """
+_MIN_STOPS, _FEW_STOPS, _MORE_STOPS = 10, 0.2, 2
+"""A page with the first number of full stops, of which less than this share is in its main content, is doubted (its
+text may be hidden until a script shows it): all of it is read, and taken if it has this many times as many."""
 _NESTING_TAG = re.compile(
     "<(/?)(?!/?(?:br|img|hr|input|meta|link|area|base|col|embed|source|track|wbr|param|p|li|dt|dd|option)\\b)[a-z]",
     re.IGNORECASE,
@@ -41,12 +45,13 @@ _READINGS = ["rt", "rp"]
 """Elements that repeat a word in kana (ruby); their text stands beside the word it reads."""
 
 
-def extract_lines(page: str, *, comments: bool = False) -> list[str]:
+def extract_lines(page: str, *, comments: bool = False, main_content: bool = True) -> list[Line]:
     """Main content of a page as lines without surrounding space; empty lines are left out.
 
     Args:
         page: HTML text.
         comments: take also what the page's markup calls comments and replies.
+        main_content: leave out what the page's markup calls navigation, footer and the like.
 
     Raises:
         ValueError, RuntimeError: the parser gave up on the page.
@@ -56,8 +61,8 @@ def extract_lines(page: str, *, comments: bool = False) -> list[str]:
         page = page[:cut] if cut >= 0 else page
     page = _LONE_CHARACTER.sub(f">\\1{_JOINER}", page)
     text = extract_plain_text(
-        page,
-        main_content=not _is_deep(page),
+        mark(page),
+        main_content=main_content and not _is_deep(page),
         alt_texts=False,
         comments=comments,
         form_fields=False,
@@ -67,8 +72,10 @@ def extract_lines(page: str, *, comments: bool = False) -> list[str]:
     text = _CONTROL.sub("", text.replace("\r", "\n"))
     if "\t" in text:
         text = _TABS.sub("\t", text)
-    lines = [line for line in map(str.strip, _SPACES.sub(" ", text).split("\n")) if line]
-    return [_BULLET.sub("・", line) for line in lines] if _HAS_BULLET.search(text) else lines
+    if AFTER_LIST in text:
+        text = _AFTER_LIST.sub("", text)
+    lines = map(str.strip, _SPACES.sub(" ", text).split("\n"))
+    return read([_BULLET.sub("・", line) for line in lines] if _HAS_BULLET.search(text) else lines)
 
 
 def _is_deep(page: str) -> bool:
@@ -88,29 +95,28 @@ def running_text(page: str, *, trim_lines: bool = True, punctuation: bool = True
         punctuation: normalise Japanese punctuation by majority.
         footer: cut at a footer line among the last ten.
     """
-    lines = _text_lines(page, False, trim_lines)
+    lines = _text_lines(page, trim_lines)
     if not lines and _CALLED_COMMENT.search(page):
         # A page whose whole text is marked so is a page about replies, not the replies to a page.
-        lines = _text_lines(page, True, trim_lines)
+        lines = _text_lines(page, trim_lines, comments=True)
+    stops = page.count("。")
+    if trim_lines and stops >= _MIN_STOPS and _stops(lines) < _FEW_STOPS * stops:
+        every = _text_lines(page, trim_lines, main_content=False)
+        if _stops(every) > max(_MORE_STOPS * _stops(lines), _FEW_STOPS * stops):
+            lines = every
     if footer:
         lines = cut_footer(lines)
     text = "\n".join(lines)
     return normalise_punctuation(text) if punctuation else text
 
 
-def _text_lines(page: str, comments: bool, trim_lines: bool) -> list[str]:
-    lines = extract_lines(page, comments=comments)
-    return trim(lines, link_texts(page), title_of(page)) if trim_lines else lines
+def _text_lines(page: str, trim_lines: bool, *, comments: bool = False, main_content: bool = True) -> list[str]:
+    lines = extract_lines(page, comments=comments, main_content=main_content)
+    return trim(lines, title_of(page)) if trim_lines else [line.text for line in lines]
 
 
-def link_texts(page: str) -> set[str]:
-    """Texts of a page's links, as they stand in its extracted lines."""
-    found = set()
-    for match in _ANCHOR.finditer(page):
-        text = _plain(match[1])
-        if text:
-            found.add(text)
-    return found
+def _stops(lines: list[str]) -> int:
+    return sum(line.count("。") for line in lines)
 
 
 def title_of(page: str) -> str:

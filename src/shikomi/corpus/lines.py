@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from importlib import resources
+from typing import NamedTuple
 
 RUNNING, LINK, BOILERPLATE, OTHER = "running", "link", "boilerplate", "other"
 
@@ -16,6 +17,15 @@ MAX_CUT = 0.25
 """Largest share of a text's characters that its footer may be."""
 _EDGE_LINES = 3
 """Lines at either end of a page among which notices about cookies and browsers stand."""
+MIN_ROW = 3
+"""Lines of links that make a row: a menu, a list of other pages, a table of contents."""
+_LONG_ROW = 5
+_SHORT_LINE = 24
+"""A line up to this length may be the heading of a row of links, or stand between its links."""
+_GAP_ABOVE, _GAP_BELOW = 2, 3
+"""Short lines without structure that may stand between the running text and the code, tables and headings around it."""
+MIN_UNSPOKEN = 20
+"""Characters that make a text of a page without a sentence."""
 FOOTER_LINES = 10
 """Lines at the end of a text among which its footer is looked for (Swallow corpus v1)."""
 FOOTER_SHARE = 0.3
@@ -38,108 +48,196 @@ _STOP = re.compile("[。．！？]")
 _KANA_OR_COMMA = re.compile("[\u3041-\u3096、，]")
 _BREADCRUMB = re.compile(r"\s[>＞»›]\s|^[^。]{1,30}(?:[>＞»›][^。>＞»›]{1,40}){2,}$")
 _ARROW = re.compile("[>＞»›]")
-_SEPARATORS = re.compile(r"[\s|｜/・>＞»›•:：,、<＜«‹()（）\[\]]+")
-_MARK = re.compile(r"[\s|｜/・>＞»›•、]")
-_SPACED_SEPARATORS = re.compile(r"\s*[|｜/>＞»›•\t]\s*")
-_DATE = re.compile(
-    r"^(?:公開|更新|投稿|掲載|作成|最終)*日?時?[:：\s]*\d{2,4}\s*[-/.年]\s*\d{1,2}\s*[-/.月][\d\s日時分:()（）月火水木金土曜JST]*$"
+_CODE = re.compile(r"[{};$\\]|\(\)|::|->|^//|^#include\b|[=<>]=|\w\(.*\)|^\[?\w+@\w+|^</?\w+")
+_ABOUT_THE_PAGE = re.compile(
+    r"""^(?:[・*\-]\s*)?(?:(?:公開|更新|投稿|掲載|作成|最終|配信|登録)*(?:日時?|更新)?[:：\s]*
+    (?:\d{2,4}\s*[-/.年]\s*\d{1,2}\s*[-/.月][\d\s日時分秒:()（）月火水木金土曜JSTAPM更新公開]*)
+    |(?:カテゴリー?|タグ|関連タグ|キーワード|投稿者?|投稿日時?|公開日時?|更新日時?|最終更新日?時?|掲載日|著者|筆者|執筆者?|作成者|訪問者数
+    |アクセス数|閲覧数|コメント数?|トラックバック|last\s(?:updated|modified)|posted\s(?:by|on|in)|tags?|categor(?:y|ies)|filed\sunder|author|by
+    |tel|fax|e-?mail|電話(?:番号)?|住所|所在地|〒)\s*(?:[:：|｜(（\d].*|$)|[\d\s|｜]{6,})$""",
+    re.IGNORECASE | re.VERBOSE,
 )
-_TABLE_OR_LIST = re.compile(r"^[・•*\-]|^\d+[.)．）]|\t|[:：]\s*\S")
+_STRUCTURE = re.compile(r"^[・●○■□◆◇▼▲*\-]|^[(（]?\d+[.)．）]|^[①-⑳]|\t|[:：]\s*\S")
 
 
-def kind_of(line: str, anchors: frozenset[str] | set[str], words: Sequence[str] = _WORDS) -> str:
+class Line(NamedTuple):
+    """A line of an extracted page.
+
+    Attributes:
+        text: without surrounding space.
+        linked: whether it is made of links.
+        heading: whether it is a heading by its markup.
+        code: whether it is preformatted by its markup.
+    """
+
+    text: str
+    linked: bool = False
+    heading: bool = False
+    code: bool = False
+
+
+def kind_of(line: Line, words: Sequence[str] = _WORDS) -> str:
     """Say what a line is: ``running``, ``link``, ``boilerplate`` or ``other``.
 
     Args:
-        line: one line without surrounding space.
-        anchors: the texts of the page's links; a line made of nothing else is a link line.
+        line: the line.
         words: lower-case words that make a short line boilerplate.
     """
-    length = len(line)
-    if length <= MAX_BOILERPLATE:
-        if words and any(word in line.lower() for word in words):
+    text = line.text
+    length = len(text)
+    if length <= MAX_BOILERPLATE and not line.code:
+        if words and any(word in text.lower() for word in words):
             return BOILERPLATE
         if length <= _LONGEST_WHOLE_LINE:
-            plain = line if line[:1].isalnum() and line[-1:].isalnum() else _EDGE.sub("", line)
+            plain = text if text[:1].isalnum() and text[-1:].isalnum() else _EDGE.sub("", text)
             if plain.lower() in _WHOLE_LINES:
                 return BOILERPLATE
-    if line in anchors:
+    if line.linked:
         return LINK
-    has_kana = _KANA_OR_COMMA.search(line) is not None
-    if has_kana and _STOP.search(line):
+    has_kana = _KANA_OR_COMMA.search(text) is not None
+    if has_kana and _STOP.search(text):
         return RUNNING
-    if length <= MAX_BOILERPLATE and ((_ARROW.search(line) and _BREADCRUMB.search(line)) or _only_links(line, anchors)):
+    if length <= MAX_BOILERPLATE and _ARROW.search(text) and _BREADCRUMB.search(text) and not _CODE.search(text):
         return LINK
     return RUNNING if has_kana and length >= LONG_LINE else OTHER
 
 
-def _only_links(line: str, anchors: frozenset[str] | set[str]) -> bool:
-    """Whether a line is two or more link texts between separators, with at most one other word in four."""
-    if not _MARK.search(line):
-        return False
-    for separators in (_SEPARATORS, _SPACED_SEPARATORS):
-        parts = [part for part in separators.split(line) if part]
-        if len(parts) > 1 and (parts[-1] in anchors or parts[-2] in anchors):
-            others = sum(part not in anchors for part in parts)
-            if others <= len(parts) // 4:
-                return True
-    return False
-
-
-def trim(lines: Sequence[str], anchors: frozenset[str] | set[str], title: str = "") -> list[str]:
+def trim(lines: Sequence[Line], title: str = "") -> list[str]:
     """Keep the running text of a page and what belongs to it.
 
-    Boilerplate goes wherever it stands. Before the first line of running text only the title and the line directly
-    above it (a heading) stay; after the last one only a list or table that follows at once; between them, three or
-    more link lines in a row go.
+    Boilerplate and rows of links go wherever they stand. Before the first line of running text stay the title, the
+    line directly above it, and headings, code, lists and tables that lead up to it; after the last one, code, lists
+    and tables that follow. A page without running text keeps what is no link, if that is most of it.
     """
-    whole = "\n".join(lines).lower()
+    whole = "\n".join(line.text for line in lines).lower()
     words = [word for word in _WORDS if word in whole]
-    kinds = [kind_of(line, anchors, words) for line in lines]
+    kinds = [kind_of(line, words) for line in lines]
     _acquit(lines, kinds)
-    running = [index for index, kind in enumerate(kinds) if kind == RUNNING]
+    rows = _drop_rows(lines, kinds)
+    running = _without_stragglers([index for index, kind in enumerate(kinds) if kind == RUNNING], rows, lines)
     if not running:
-        return []
+        return _unspoken(lines, kinds)
     first, last = running[0], running[-1]
-    kept = []
-    for index in range(first):
-        heading = index == first - 1 and kinds[index] == OTHER and not _DATE.match(lines[index])
-        if heading or (kinds[index] in (OTHER, LINK) and _in_title(lines[index], title)):
-            kept.append(lines[index])
-    kept += _between(lines[first : last + 1], kinds[first : last + 1])
-    for index in range(last + 1, len(lines)):
-        if kinds[index] != OTHER or not _TABLE_OR_LIST.search(lines[index]):
-            break
-        kept.append(lines[index])
+    start, stop = _above(lines, kinds, first), _below(lines, kinds, last)
+    kept = [line.text for line, kind in zip(lines[:start], kinds, strict=False) if _is_title(line, kind, title)]
+    for index in range(start, stop):
+        if kinds[index] == BOILERPLATE:
+            continue
+        if first <= index <= last or not _ABOUT_THE_PAGE.match(lines[index].text):
+            kept.append(lines[index].text)
     return kept
 
 
-def _acquit(lines: Sequence[str], kinds: list[str]) -> None:
+def _acquit(lines: Sequence[Line], kinds: list[str]) -> None:
     """Take a sentence between two lines of running text for text, though it speaks of cookies; changes ``kinds``."""
     for index in range(_EDGE_LINES, len(lines) - _EDGE_LINES):
         around = kinds[index - 1] == kinds[index + 1] == RUNNING
-        if around and kinds[index] == BOILERPLATE and lines[index].endswith("。"):
+        if around and kinds[index] == BOILERPLATE and lines[index].text.endswith("。"):
             kinds[index] = RUNNING
 
 
-def _between(lines: Sequence[str], kinds: Sequence[str]) -> list[str]:
-    """Lines from the first to the last running one, without boilerplate and without rows of links."""
-    kept: list[str] = []
-    row: list[str] = []
-    for line, kind in zip(lines, kinds, strict=True):
-        if kind == LINK:
-            row.append(line)
+def _drop_rows(lines: Sequence[Line], kinds: list[str]) -> list[int]:
+    """Take rows of links for boilerplate, with the short lines between them and the heading above; changes ``kinds``.
+
+    Returns:
+        Where long rows begin. A heading that is a link and in no row is a heading.
+    """
+    long_rows = []
+    index, count = 0, len(kinds)
+    while index < count:
+        if kinds[index] != LINK:
+            index += 1
             continue
-        if len(row) < 3:
-            kept += row
-        row = []
-        if kind != BOILERPLATE:
-            kept.append(line)
-    return kept
+        end, links, headings, together = index, 0, 0, 0
+        for place in range(index, count):
+            if kinds[place] == LINK:
+                together = (together + 1 if place == end else 1) if lines[place].heading else 0
+                links, headings = links + (not lines[place].heading), max(headings, together)
+                end = place + 1
+            elif place - end >= 2 or not _may_be_in_row(lines[place], kinds[place]):
+                break
+        if max(links, headings) >= MIN_ROW:
+            above = index - 1
+            if above >= 0 and kinds[above] == OTHER and _may_be_in_row(lines[above], OTHER):
+                kinds[above] = BOILERPLATE
+            kinds[index:end] = [BOILERPLATE] * (end - index)
+            if max(links, headings) >= _LONG_ROW:
+                long_rows.append(index)
+        else:
+            for place in range(index, end):
+                if kinds[place] == LINK and lines[place].heading:
+                    kinds[place] = OTHER
+        index = end
+    return long_rows
 
 
-def _in_title(line: str, title: str) -> bool:
-    return len(line) >= 4 and len(line) * 3 >= len(title) and line in title
+def _may_be_in_row(line: Line, kind: str) -> bool:
+    if kind == BOILERPLATE:
+        return True
+    return kind == OTHER and len(line.text) <= _SHORT_LINE and not _is_structure(line)
+
+
+def _is_structure(line: Line) -> bool:
+    """Whether a line without a sentence is code, or an item of a list or table."""
+    return line.code or _STRUCTURE.search(line.text) is not None or _CODE.search(line.text) is not None
+
+
+def _without_stragglers(running: list[int], rows: list[int], lines: Sequence[Line]) -> list[int]:
+    """Leave out a sentence or two that stand alone after a long row of links, at the end of a page."""
+    total = sum(len(lines[index].text) for index in running)
+    for row in reversed(rows):
+        after = [index for index in running if index > row]
+        size = sum(len(lines[index].text) for index in after)
+        if len(after) > 2 or size * 20 > total:
+            break
+        running = running[: len(running) - len(after)]
+    return running
+
+
+def _above(lines: Sequence[Line], kinds: Sequence[str], first: int) -> int:
+    """The first line of what leads up to the running text."""
+    start, plain = first, 0
+    for index in range(first - 1, -1, -1):
+        if kinds[index] != OTHER or plain > _GAP_ABOVE:
+            break
+        text = lines[index].text
+        if _ABOUT_THE_PAGE.match(text):
+            continue
+        if lines[index].heading or _is_structure(lines[index]) or index == first - 1:
+            start, plain = index, 0
+        else:
+            plain += 1
+    return start
+
+
+def _below(lines: Sequence[Line], kinds: Sequence[str], last: int) -> int:
+    """The line after the last of what belongs to the running text."""
+    stop, plain = last + 1, 0
+    for index in range(last + 1, len(lines)):
+        if kinds[index] == BOILERPLATE or plain > _GAP_BELOW:
+            break
+        text = lines[index].text
+        if kinds[index] == OTHER and _is_structure(lines[index]) and not _ABOUT_THE_PAGE.match(text):
+            stop, plain = index + 1, 0
+        else:
+            plain += 1
+    return stop
+
+
+def _unspoken(lines: Sequence[Line], kinds: Sequence[str]) -> list[str]:
+    """What a page without a sentence has to say: what is no link and not about the page, if that is most of it."""
+    kept = [
+        line.text
+        for line, kind in zip(lines, kinds, strict=True)
+        if kind == OTHER and not _ABOUT_THE_PAGE.match(line.text)
+    ]
+    size = sum(map(len, kept))
+    return kept if size >= MIN_UNSPOKEN and size * 2 > sum(len(line.text) for line in lines) else []
+
+
+def _is_title(line: Line, kind: str, title: str) -> bool:
+    text = line.text
+    return kind in (OTHER, LINK) and len(text) >= 4 and len(text) * 3 >= len(title) and text in title
 
 
 def cut_footer(lines: Sequence[str]) -> list[str]:
