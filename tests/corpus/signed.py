@@ -1,4 +1,4 @@
-"""Signed shards made directly, without texts: signatures with a planted Jaccard similarity, by the million if need be."""
+"""Signed shards made directly, without texts: signatures with a planted Jaccard similarity, millions if need be."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shikomi.io import atomic
 from shikomi.recipe.copies import CopiesPage
 
 Rows = dict[str, np.ndarray]
-"""``values`` uint32 [documents, slots], ``id``, ``date_key``, ``exact``, ``url_key``, ``host_key`` uint64 [documents]."""
+"""``values`` uint32 [documents, slots]; ``id date_key exact url_key host_key`` uint64 [documents]."""
 
 
 def make_rows(values: np.ndarray, seed: int = 0, **given: np.ndarray) -> Rows:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from shikomi.compute.local import LocalPool
 from shikomi.corpus import bands, clusters
 from shikomi.corpus.copies import KINDS, load_found
 from shikomi.corpus.dedup import search_copies
@@ -108,16 +109,20 @@ def test_key_ranges_and_tasks_change_nothing(tmp_path):
         assert search(tmp_path / str(memory_bytes), rows, in_parts(300, 2), memory_bytes=memory_bytes) == expected
 
 
-def test_tasks_may_run_anywhere_and_in_any_order(tmp_path):
+def test_tasks_may_run_anywhere_and_in_any_order(tmp_path, monkeypatch):
     rows = crowd()
 
-    def elsewhere(function, tasks, told):
-        for task in reversed(tasks):
-            told({})
-            pickle.loads(pickle.dumps(function))(pickle.loads(pickle.dumps(task)))
-        return [None] * len(tasks)
+    class Elsewhere:
+        workers = 3
 
-    for name, how in (("here", {}), ("elsewhere", {"run": elsewhere})):
+        def map(self, function, items, *, on_tick=None, on_death=None):
+            for task in reversed(items):
+                on_tick({})
+                pickle.loads(pickle.dumps(function))(pickle.loads(pickle.dumps(task)))
+            return [None] * len(items)
+
+    monkeypatch.setattr("shikomi.corpus.dedup.FEW", 0)
+    for name, how in (("here", {}), ("elsewhere", {"pool": Elsewhere()})):
         search(tmp_path / name, rows, in_parts(300, 3), memory_bytes=200_000, **how)
     names = ["clusters.parquet", *(f"signatures/part-0000{number}.parquet" for number in range(3))]
     for name in names:
@@ -174,27 +179,26 @@ def test_what_an_earlier_corpus_kept_stays_though_it_is_alike(tmp_path):
     assert list(gone.values()) == [(int(rows["id"][np.argmin(rows["date_key"])]), "earlier")]
 
 
-def test_a_search_that_was_killed_goes_on_and_ends_the_same(tmp_path):
+def test_a_search_that_was_killed_goes_on_and_ends_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr("shikomi.corpus.dedup.FEW", 0)
     rows = crowd()
     expected = search(tmp_path / "whole", rows, in_parts(300, 3), memory_bytes=200_000)
     whole = (tmp_path / "whole/out/clusters.parquet").read_bytes()
     done = []
 
-    def dying(limit):
-        def run(function, tasks, told):
-            for task in tasks:
+    class Dying(LocalPool):
+        def map(self, function, items, *, on_tick=None, on_death=None):
+            for task in items:
                 if len(done) == limit:
                     raise KeyboardInterrupt
                 done.append(str(task))
                 yield function(task)
 
-        return run
-
     total = 0
     for limit in (2, 4, 8, 10_000):
         done.clear()
         try:
-            gone = search(tmp_path / "killed", rows, in_parts(300, 3), memory_bytes=200_000, run=dying(limit))
+            gone = search(tmp_path / "killed", rows, in_parts(300, 3), memory_bytes=200_000, pool=Dying())
         except KeyboardInterrupt:
             total += limit
             continue

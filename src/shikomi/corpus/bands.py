@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shikomi.compute.local import tick
+from shikomi.compute.pool import tick
 from shikomi.corpus.signatures import band_column, num_rows, read_column
 from shikomi.io import atomic
 

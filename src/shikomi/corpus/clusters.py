@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shikomi.compute.local import tick
+from shikomi.compute.pool import tick
 from shikomi.corpus.bands import Groups
 from shikomi.io import atomic
 

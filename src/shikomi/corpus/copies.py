@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
-from shikomi.compute.local import tick
+from shikomi.compute.pool import tick
 from shikomi.corpus.bands import bounds, num_parts, same_key
 from shikomi.corpus.layout import Search
 from shikomi.corpus.mirrors import mirrors

@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from shikomi.compute.local import Pool
+from shikomi.compute.local import LocalPool
+from shikomi.compute.pool import Pool
 from shikomi.corpus import bands, clusters, copies, layout
-from shikomi.corpus.layout import Map, Search
+from shikomi.corpus.layout import Search
 from shikomi.corpus.signatures import fingerprint_of, form, form_of, num_rows
 from shikomi.errors import DataError
 from shikomi.log import Progress, silent
@@ -42,8 +43,8 @@ def search_copies(
     earlier: Iterable[Path] = (),
     scratch: Path | None = None,
     workers: int = 1,
+    pool: Pool | None = None,
     memory_bytes: int = MEMORY_BYTES,
-    run: Map | None = None,
     progress: Progress = silent,
 ) -> list[Path]:
     """Find copies among the documents of signed shards and earlier corpora.
@@ -55,8 +56,8 @@ def search_copies(
         earlier: folders of earlier corpora, oldest first.
         scratch: folder for what is worked on; ``out/scratch/copies`` if None. An interrupted search goes on in it.
         workers: processes to use; the result does not depend on it.
+        pool: where tasks run; None: on this machine, with ``workers``. Few documents are worked on here.
         memory_bytes: budget of a worker's buffers; the result does not depend on it.
-        run: where tasks run; None: a local pool.
         progress: told the steps.
 
     Returns:
@@ -69,8 +70,6 @@ def search_copies(
     everything = [*before, *signed]
     folder = (scratch or out / "scratch" / "copies") / _fingerprint(everything, len(before), page)
     counts = [num_rows(path) for path in everything]
-    if sum(counts) < FEW:
-        workers = 1
     search = Search(
         everything,
         len(before),
@@ -78,8 +77,7 @@ def search_copies(
         page,
         folder,
         memory_bytes,
-        run
-        or (lambda function, tasks, told: Pool(max(1, min(workers, len(tasks)))).map(function, tasks, on_tick=told)),
+        (pool or LocalPool(workers)) if sum(counts) >= FEW else LocalPool(1),
         progress,
     )
     folder.mkdir(parents=True, exist_ok=True)

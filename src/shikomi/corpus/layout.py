@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as parquet
 
-from shikomi.compute.local import tick
+from shikomi.compute.local import LocalPool
+from shikomi.compute.pool import Pool, tick
 from shikomi.corpus.bands import families, load_each
 from shikomi.corpus.clusters import JudgeTask
 from shikomi.io import atomic, read_json, write_json
@@ -21,9 +22,6 @@ from shikomi.recipe.copies import CopiesPage
 
 BYTES_A_CANDIDATE = 4000
 """Memory of one candidate while its family is decided (measured: its groups in 40 bands, and pairs)."""
-
-Map = Callable[[Callable[[Any], Any], list, Callable[[dict[str, float]], None]], Iterable[Any]]
-"""Runs a function over tasks anywhere, in order: ``(function, tasks, on_tick)``."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class Search:
         page: the recipe's page of copies.
         folder: for what is worked on; files in it are whole.
         memory_bytes: budget of a worker's buffers.
-        run: where tasks run.
+        pool: where tasks run.
         progress: told the steps.
     """
 
@@ -47,7 +45,7 @@ class Search:
     page: CopiesPage
     folder: Path
     memory_bytes: int
-    run: Map
+    pool: Pool
     progress: Progress
 
     @property
@@ -67,7 +65,7 @@ class Search:
         def told(_: dict[str, float]) -> None:
             self.progress(done, len(tasks), "tasks", note)
 
-        for _ in self.run(function, tasks, told):
+        for _ in self.pool.map(function, tasks, on_tick=told):
             done += 1
             told({})
 
@@ -211,7 +209,9 @@ def _gather(search: Search, plan: Plan) -> None:
     for path, count in zip(search.signed, search.counts, strict=True):
         tasks.append(GatherTask(path, first, search.folder / "ranks.npy", plan.folder / "position_of.npy", slots))
         first += count
-    search.all(gather, tasks, "signatures of candidates")
+    # One file written from several machines at once is not safe on every shared file system.
+    here = search if isinstance(search.pool, LocalPool) else replace(search, pool=LocalPool(1))
+    here.all(gather, tasks, "signatures of candidates")
 
 
 def _scatter(plan: Plan, groups: list[Path]) -> None:

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as parquet
 
-from shikomi.compute.local import tick
+from shikomi.compute.pool import tick
 from shikomi.corpus.extract import comparable
 from shikomi.corpus.minhash import SHINGLE, band_keys, exact_key, shingles, signature
 from shikomi.corpus.minhash import VERSION as SIGNATURE_VERSION
@@ -204,7 +204,7 @@ def keep_rows(signed: Path, stays: np.ndarray, late_of: np.ndarray, path: Path) 
 
 def read_column(signed: Path, name: str) -> np.ndarray:
     """One column of numbers of a signed shard."""
-    return parquet.ParquetFile(signed).read([name], use_threads=False)[name].to_numpy()
+    return parquet.ParquetFile(signed, pre_buffer=False).read([name], use_threads=False)[name].to_numpy()
 
 
 def num_rows(signed: Path) -> int:
