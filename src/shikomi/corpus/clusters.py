@@ -174,6 +174,42 @@ class SlotFile:
         return found
 
 
+class SetFile:
+    """5-grams of candidates in one flat file, those of a document sorted and each once, by position.
+
+    Args:
+        path: raw uint32; beside it ``<path>.npy`` with the first and the last number of each position, int64.
+        first: position that document 0 of the caller stands at.
+    """
+
+    def __init__(self, path: Path, first: int = 0) -> None:
+        self.values = np.memmap(path, dtype=np.uint32, mode="r")
+        self.bounds = np.load(path.with_name(path.name + ".npy"), mmap_mode="r")
+        self.first = first
+
+    def similarity(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """See ``Similarity``; counted, not estimated."""
+        return np.array([self._jaccard(a, b) for a, b in zip(one.tolist(), other.tolist(), strict=True)])
+
+    def _jaccard(self, one: int, other: int) -> float:
+        a, b = (self.values[slice(*self.bounds[number + self.first])] for number in (one, other))
+        shared = len(np.intersect1d(a, b, assume_unique=True))
+        return shared / (len(a) + len(b) - shared)
+
+
+def verified(estimate: Similarity, count: Similarity, jaccard: float, slots: int) -> Similarity:
+    """Similarities that are counted where the estimate comes within four standard deviations of ``jaccard``."""
+    least = jaccard - 4 * (0.25 / slots) ** 0.5
+
+    def similarity(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        found = estimate(one, other)
+        near = found >= least
+        found[near] = count(one[near], other[near])
+        return found
+
+    return similarity
+
+
 @dataclass(frozen=True)
 class JudgeTask:
     """What a worker needs to decide over some families.
@@ -214,6 +250,8 @@ def judge(task: JudgeTask) -> None:
     groups = Groups(members, np.fromfile(task.sizes, dtype=np.uint32))
     fixed = np.load(task.fixed, mmap_mode="r")[task.first : task.last].astype(bool)
     similarity = SlotFile(task.slots, task.num_slots, task.first).similarity
+    if task.sets:
+        similarity = verified(similarity, SetFile(task.sets, task.first).similarity, task.jaccard, task.num_slots)
     original, how = greedy(groups, task.last - task.first, fixed, similarity, task.jaccard)
     with atomic(task.judged, "wb") as handle:
         np.savez(handle, original=(original + task.first).astype(np.uint32), similarity=how.astype(np.float32))

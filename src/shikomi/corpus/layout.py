@@ -97,6 +97,11 @@ class Plan:
         """File of the rank at each position; uint32 [positions]."""
         return self.folder / "rank_of.npy"
 
+    @property
+    def sets(self) -> Path:
+        """File of the 5-grams of the candidates, if texts are to be compared."""
+        return self.folder / "sets"
+
     def groups(self, number: int) -> tuple[Path, Path]:
         """Files of a task's groups, members and sizes, raw uint32."""
         return self.folder / f"{number:06d}.members", self.folder / f"{number:06d}.sizes"
@@ -120,6 +125,8 @@ def lay_out(search: Search, groups: list[Path]) -> Plan:
     plan = Plan(plan.folder, bounds)
     if bounds[-1]:
         _gather(search, plan)
+        if search.page.verify == "text":
+            _gather_sets(search, plan)
         _scatter(plan, groups)
     write_json(done, bounds)
     return plan
@@ -214,6 +221,28 @@ def _gather(search: Search, plan: Plan) -> None:
     here.all(gather, tasks, "signatures of candidates")
 
 
+def _gather_sets(search: Search, plan: Plan) -> None:
+    """All candidates' 5-grams in one file, as the shards have them, with where each position's are."""
+    ranks = np.load(search.folder / "ranks.npy", mmap_mode="r")
+    position_of = np.load(plan.folder / "position_of.npy", mmap_mode="r")
+    places = np.zeros((plan.bounds[-1], 2), dtype=np.int64)
+    at, written = 0, 0
+    with open(plan.sets, "wb") as handle:
+        for path, count in zip(search.signed, search.counts, strict=True):
+            positions = position_of[ranks[at : at + count]]
+            at += count
+            column = parquet.ParquetFile(path).read(["shingles"], use_threads=False)["shingles"]
+            rows = np.flatnonzero(positions != _NOWHERE)
+            chosen = column.take(rows)
+            lengths = np.asarray([len(values) for values in chosen], dtype=np.int64)
+            ends = written + np.cumsum(lengths)
+            places[positions[rows]] = np.stack([ends - lengths, ends], axis=1)
+            written += int(lengths.sum())
+            for chunk in chosen.chunks:
+                np.ascontiguousarray(chunk.flatten().to_numpy()).tofile(handle)
+    np.save(plan.sets.with_name(plan.sets.name + ".npy"), places)
+
+
 def _scatter(plan: Plan, groups: list[Path]) -> None:
     """Each group to the task of its family, by position."""
     position_of = np.load(plan.folder / "position_of.npy", mmap_mode="r")
@@ -255,6 +284,7 @@ def judge_tasks(search: Search, plan: Plan) -> list[JudgeTask]:
             search.page.slots,
             search.page.jaccard,
             plan.folder / f"{number:06d}.judged.npz",
+            plan.sets if search.page.verify == "text" else None,
         )
         for number, (first, last) in enumerate(zip(plan.bounds, plan.bounds[1:], strict=False))
     ]
