@@ -5,6 +5,9 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import json
+import subprocess
+import sys
 import threading
 import time
 import zlib
@@ -13,12 +16,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from shikomi.recipe.common_crawl import CommonCrawlPage
 from shikomi.sample import warc
 from tests.corpus.pages import html_page, japanese_text
 
@@ -234,7 +239,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def signs(self, data: bytes) -> dict[str, str]:
-        return {"ETag": f'"{hashlib.md5(data).hexdigest()}"'} if self.server.state.validators else {}
+        return {"ETag": etag(data)} if self.server.state.validators else {}
 
     def span(self, data: bytes) -> tuple[int, int] | None:
         """The range that is asked for and may be given, or None for the whole file."""
@@ -265,6 +270,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
         if len(body) < int(headers.get("Content-Length", len(body))) and self.command == "GET":
             self.close_connection = True
+
+
+def etag(data: bytes) -> str:
+    """The sign that a good server gives a file."""
+    return f'"{hashlib.md5(data).hexdigest()}"'
 
 
 def status(code: int, **headers: str) -> Fault:
@@ -336,6 +346,21 @@ def slow(chunk: int, seconds: float) -> Fault:
     return serve
 
 
+def lengthless(after: int | None = None, *, chunked: bool = True) -> Fault:
+    """Answer without a length, in chunks or up to the end of the connection; cut after so many bytes, or not."""
+
+    def serve(handler: _Handler, data: bytes) -> None:
+        body = data[:after]
+        handler.send_response(200)
+        handler.send_header(*(("Transfer-Encoding", "chunked") if chunked else ("Connection", "close")))
+        handler.end_headers()
+        handler.wfile.write(b"%x\r\n%b\r\n" % (len(body), body) if chunked else body)
+        handler.wfile.write(b"0\r\n\r\n" if chunked and after is None else b"")
+        handler.close_connection = True
+
+    return serve
+
+
 def closing(handler: _Handler, data: bytes) -> None:
     """Close without a word."""
     handler.close_connection = True
@@ -356,3 +381,24 @@ def serving(files: dict[str, bytes]) -> Iterator[Server]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+def killed(page: CommonCrawlPage, out: Path, when: Callable[[], bool]) -> None:
+    """Fetch in a process of its own, and kill it at this moment."""
+    code = (
+        "import sys; from pathlib import Path; from shikomi.corpus.fetch import fetch;"
+        "from shikomi.recipe.common_crawl import CommonCrawlPage;"
+        "fetch(CommonCrawlPage.model_validate_json(sys.argv[1]), Path(sys.argv[2]))"
+    )
+    fields = {name: f"{value}s" if name in ("backoff", "longest_wait", "timeout") else value for name, value in page}
+    with subprocess.Popen([sys.executable, "-c", code, json.dumps(fields), str(out)]) as child:
+        deadline = time.monotonic() + 60
+        while not when() and time.monotonic() < deadline:
+            assert child.poll() is None, "it ended before it could be killed"
+            time.sleep(0.005)
+        child.kill()
+
+
+def good(handler: _Handler, data: bytes) -> None:
+    """Nothing goes wrong."""
+    handler.give(data)

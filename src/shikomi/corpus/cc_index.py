@@ -32,6 +32,8 @@ MAX_RANGE_BYTES = 8 << 20
 """Records are fetched together up to this many bytes, so that a few ranges in flight stay small in memory. A single
 record of more is left out: no page that Common Crawl cuts at a few MiB has it."""
 
+_READS = 3
+"""An index file that cannot be read is fetched this often: what damaged it may have been the line."""
 _SCHEMA = pa.schema([("name", pa.string()), ("offset", pa.int64()), ("length", pa.int64())])
 _TAKEN = ("warc_filename", "warc_record_offset", "warc_record_length")
 _OFTEN_THE_SAME = ["content_languages", "url_host_tld", "content_mime_detected", "content_mime_type", "warc_filename"]
@@ -58,11 +60,12 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Selected:
-    """What one index file gave: how many records, and their compressed bytes."""
+    """What one index file gave: how many records, their compressed bytes, and which buckets they are in."""
 
     path: Path
     records: int
     bytes: int
+    buckets: list[int]
 
 
 def select(fetcher: Fetcher, page: CommonCrawlPage, name: str, path: Path, limit: int) -> Selected:
@@ -78,25 +81,21 @@ def select(fetcher: Fetcher, page: CommonCrawlPage, name: str, path: Path, limit
     if path.exists() and told.exists():
         return Selected(path, **json.loads(told.read_text(encoding="utf-8")))
 
-    tables = []
-    found = 0
-    try:
-        for table in _wanted(fetcher, page, name):
-            tables.append(table.slice(0, limit - found) if limit else table)
-            found += tables[-1].num_rows
-            if limit and found >= limit:
-                break
-    except pa.ArrowException as error:
-        raise DataError(
-            f"not a readable index: {str(error).splitlines()[0]}",
-            where=fetcher.remote.shown(name),
-            hint="the copy of the snapshot at corpus.common_crawl.base is damaged; use another",
-        ) from error
-    table = pa.concat_tables(tables) if tables else _SCHEMA.empty_table()
+    for attempt in range(1, _READS + 1):
+        try:
+            table = _first(_wanted(fetcher, page, name), limit)
+            break
+        except pa.ArrowException as error:
+            if attempt == _READS:
+                raise DataError(
+                    f"not a readable index: {str(error).splitlines()[0]}",
+                    where=fetcher.remote.shown(name),
+                    hint="the copy of the snapshot at corpus.common_crawl.base is damaged; use another",
+                ) from error
     size = pc.sum(table.column("length")).as_py() or 0
-    _write_buckets(table, path)
-    write_json(told, {"records": table.num_rows, "bytes": size})
-    return Selected(path, table.num_rows, size)
+    buckets = _write_buckets(table, path)
+    write_json(told, {"records": table.num_rows, "bytes": size, "buckets": buckets})
+    return Selected(path, table.num_rows, size, buckets)
 
 
 def ranges(selected: list[Selected], gap_bytes: int, part_bytes: int) -> Iterator[Range]:
@@ -114,11 +113,23 @@ def surt(host: str) -> str:
     return ",".join(reversed(re.sub(r"^www\d*\.", "", host.lower().strip(".")).split(".")))
 
 
+def _first(tables: Iterator[Any], limit: int) -> Any:
+    """The rows of all tables, or the first ``limit``; no more tables are read than that takes."""
+    taken = [_SCHEMA.empty_table()]
+    found = 0
+    for table in tables:
+        taken.append(table.slice(0, limit - found) if limit else table)
+        found += taken[-1].num_rows
+        if limit and found >= limit:
+            break
+    return pa.concat_tables(taken)
+
+
 def _wanted(fetcher: Fetcher, page: CommonCrawlPage, name: str) -> Iterator[Any]:
     """Tables of wanted records, in the index's order."""
     source = pa.PythonFile(RemoteFile(fetcher, name), mode="r")
-    file = pq.ParquetFile(source, pre_buffer=True, read_dictionary=_OFTEN_THE_SAME)
-    there = set(file.schema_arrow.names)
+    metadata = pq.ParquetFile(source).metadata
+    there = set(metadata.schema.to_arrow_schema().names)
     columns = _columns(page, there)
     absent = [column for column in columns if column not in there]
     if absent:
@@ -127,7 +138,13 @@ def _wanted(fetcher: Fetcher, page: CommonCrawlPage, name: str) -> Iterator[Any]
             where=fetcher.remote.shown(name),
             hint='indexes know languages from CC-MAIN-2018-39 on; for older snapshots use mode = "warc"',
         )
-    groups = [group for group in range(file.num_row_groups) if _can_hold(file.metadata.row_group(group), page.hosts)]
+    groups = [group for group in range(metadata.num_row_groups) if _can_hold(metadata.row_group(group), page.hosts)]
+    file = pq.ParquetFile(
+        source,
+        metadata=metadata,
+        pre_buffer=True,
+        read_dictionary=[column for column in columns if column in _OFTEN_THE_SAME],
+    )
     for batch in file.iter_batches(row_groups=groups, columns=columns, use_threads=False) if groups else ():
         kept = batch.filter(_mask(batch, page))
         if kept.num_rows:
@@ -196,30 +213,30 @@ def _can_hold(group: Any, hosts: list[str]) -> bool:
     return True
 
 
-def _write_buckets(table: Any, path: Path) -> None:
-
+def _write_buckets(table: Any, path: Path) -> list[int]:
+    """Write a batch for each bucket that has records; returns the numbers of those buckets, in order."""
     names = table.column("name").combine_chunks().dictionary_encode()
-    if isinstance(names, pa.ChunkedArray):
-        names = names.combine_chunks()
     numbers = [zlib.crc32(value.encode("utf-8")) % BUCKETS for value in names.dictionary.to_pylist()]
     buckets = pc.take(pa.array(numbers, pa.int32()), names.indices)
+    used = sorted(set(numbers))
     with atomic(path, "wb") as file, pa.ipc.new_file(file, _SCHEMA) as writer:
-        for bucket in range(BUCKETS):
-            part = table.filter(pc.equal(buckets, bucket)).combine_chunks()
-            rows = part.to_batches() or [pa.RecordBatch.from_pylist([], schema=_SCHEMA)]
-            writer.write_batch(rows[0])
+        for bucket in used:
+            (part,) = table.filter(pc.equal(buckets, bucket)).combine_chunks().to_batches()
+            writer.write_batch(part)
+    return used
 
 
 def _records(selected: list[Selected], bucket: int) -> Iterator[tuple[str, int, int]]:
     """Name, offset and length of the records of a bucket, sorted, each once."""
-    tables = []
+    tables = [_SCHEMA.empty_table()]
     for each in selected:
-        with pa.memory_map(str(each.path)) as source:
-            tables.append(pa.Table.from_batches([pa.ipc.open_file(source).get_batch(bucket)]))
-    table = pa.concat_tables(tables) if tables else _SCHEMA.empty_table()
+        if bucket in each.buckets:
+            with pa.memory_map(str(each.path)) as source:
+                batch = pa.ipc.open_file(source).get_batch(each.buckets.index(bucket))
+            tables.append(pa.Table.from_batches([batch]))
     order = [("name", "ascending"), ("offset", "ascending"), ("length", "descending")]
     before = None
-    for batch in table.sort_by(order).to_batches(max_chunksize=1 << 14):
+    for batch in pa.concat_tables(tables).sort_by(order).to_batches(max_chunksize=1 << 14):
         for name, offset, length in zip(*(column.to_pylist() for column in batch.columns), strict=True):
             if (name, offset) != before:
                 yield name, offset, length

@@ -151,7 +151,7 @@ def _write_part(
                 file.write(record)
                 size += len(record)
             file.flush()
-            journal.add({**piece.row, "file": f"warc/{path.name}", "end": size})
+            journal.add({"url": piece.row["url"], "file": f"warc/{path.name}", **piece.row, "end": size})
             tally.add([piece.row])
         os.fsync(file.fileno())
     os.replace(partial, path)
@@ -179,7 +179,7 @@ def _resumed(
 
 def _fetch_range(fetcher: Fetcher, wanted: cc_index.Range) -> _Piece:
     """Fetch one range and cut its records out; records that stay damaged are counted and left out."""
-    tries, before = 0, b""
+    tries, before = 0, None
     for attempt in range(1, _READS + 1):
         data, more = fetcher.read(wanted.name, wanted.start, wanted.stop)
         tries += more

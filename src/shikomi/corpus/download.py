@@ -244,6 +244,8 @@ class Fetcher:
                 raise Trouble(f"answered with bytes from {answer.start} instead of {wanted}", restart=True)
             sink.restart()  # the whole file: ranges are not served, or it has changed
             skip = start
+            if answer.size is not None and answer.size <= start:
+                raise Trouble(f"the file ends at {answer.size}", size=answer.size)
             if skip > _MAX_SKIP_BYTES:
                 raise Refused("it serves whole files only, no ranges")
         elif sink.length and (answer.size, answer.validator) != (sink.size, sink.validator):

@@ -80,16 +80,14 @@ class HttpRemote:
             response = self._pool.request("GET", url, headers=headers, preload_content=False, decode_content=False)
         except self._urllib3.exceptions.HTTPError as error:
             raise self._silence(error) from None
-        whole = False
         try:
             yield self._answer(response)
-            whole = True
         finally:
-            # An answer that was not read to its end would be read as the next one's beginning.
-            if whole and response.length_remaining == 0:
-                response.release_conn()
-            else:
+            # What is left of an answer would be read as the beginning of the next: such a connection is closed. Either
+            # way its place must be given back, or the next to ask waits for it without end.
+            if response.length_remaining != 0:
                 response.close()
+            response.release_conn()
 
     def _answer(self, response: Any) -> Answer:
         status, headers = response.status, response.headers
@@ -117,7 +115,8 @@ class HttpRemote:
     def _chunks(self, response: Any) -> Iterator[bytes]:
         got = 0
         try:
-            for chunk in response.stream(_CHUNK_BYTES, decode_content=False):
+            # Whatever has come is handed on at once: of a line that falls silent, nothing is lost.
+            while chunk := response.read1(_CHUNK_BYTES, decode_content=False):
                 got += len(chunk)
                 yield chunk
         except self._urllib3.exceptions.TimeoutError:
@@ -144,8 +143,8 @@ class HttpRemote:
             return Trouble("its name is not known", silent=True)
         if isinstance(cause, kinds.SSLError):
             return Trouble("its certificate is not accepted", silent=True)
-        if isinstance(cause, kinds.ConnectTimeoutError):
-            return Trouble("it does not answer", silent=True)
         if isinstance(cause, kinds.NewConnectionError | kinds.ProxyError):
             return Trouble("no connection to it", silent=True)
+        if isinstance(cause, kinds.ConnectTimeoutError):
+            return Trouble("it does not answer", silent=True)
         return Trouble("cut before the answer")

@@ -99,7 +99,9 @@ class CommonCrawlPage(Page):
 
     @model_validator(mode="after")
     def _index_fields_need_index_mode(self) -> CommonCrawlPage:
-        idle = [name for name in INDEX_ONLY if self.mode != "index" and name in self.model_fields_set]
+        fields = type(self).model_fields
+        changed = [name for name in INDEX_ONLY if getattr(self, name) != fields[name].default]
+        idle = changed if self.mode != "index" else []
         if idle:
             raise ValueError(f'{", ".join(idle)}: read only with mode = "index", and mode is "{self.mode}"')
         return self
