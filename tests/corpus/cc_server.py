@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -208,7 +208,7 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def do_HEAD(self) -> None:
-        data = self.server.state.files.get(urlsplit(self.path).path.lstrip("/"))
+        data = self.server.state.files.get(unquote(urlsplit(self.path).path).lstrip("/"))
         if data is None:
             self.send(404, {}, b"")
         else:
@@ -216,12 +216,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         state: Server = self.server.state
-        path = urlsplit(self.path).path.lstrip("/")
+        path = unquote(urlsplit(self.path).path).lstrip("/")
         asked = Asked(
             self.path.lstrip("/"),
             self.headers.get("Range", ""),
             self.headers.get("If-Range", ""),
-            dict(self.headers),
+            {name.title(): value for name, value in self.headers.items()},
             time.monotonic(),
         )
         with state.lock:

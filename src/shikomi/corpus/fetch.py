@@ -14,7 +14,7 @@ from typing import Any
 
 from shikomi.corpus.cc_files import fetch_files
 from shikomi.corpus.cc_records import fetch_records
-from shikomi.corpus.crew import Told
+from shikomi.corpus.crew import Told, crew, in_order
 from shikomi.corpus.download import Fetcher, MissingFile
 from shikomi.corpus.pace import Pace
 from shikomi.corpus.remote import KEY, open_remote
@@ -42,8 +42,8 @@ def fetch(page: CommonCrawlPage, out: Path, *, progress: Progress = silent) -> d
     for folder in ("warc", "scratch"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     told = Told(pace, progress)
-    progress(0, 1, "files", "list of files")
-    names = _listed(fetcher, page)
+    told.total(0, 1, "files")
+    names = _listed(fetcher, page, told)
     chosen = [names[number] for number in page.chosen(len(names))]
     if not chosen:
         raise RecipeError(
@@ -57,12 +57,13 @@ def fetch(page: CommonCrawlPage, out: Path, *, progress: Progress = silent) -> d
     return facts | fetch_files(fetcher, page, chosen, out, told)
 
 
-def _listed(fetcher: Fetcher, page: CommonCrawlPage) -> list[str]:
+def _listed(fetcher: Fetcher, page: CommonCrawlPage, told: Told) -> list[str]:
     """The names of the snapshot's files, as its list has them."""
     name = f"crawl-data/{page.snapshot}/{_LISTS[page.mode]}"
     where = fetcher.remote.shown(name)
     try:
-        data, _ = fetcher.read(name)
+        with crew(fetcher.pace, 1) as pool:
+            ((data, _),) = in_order(pool, fetcher.read, [name], 1, told.tick)
     except MissingFile as error:
         raise RecipeError(
             f"there is no snapshot {page.snapshot}, or it has no {_LISTS[page.mode]}",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import mmap
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 MEMBER = b"\x1f\x8b\x08"
 _STEP_BYTES = 16 << 10
+_SEARCH_BYTES = 1 << 20
 MAX_RECORD_BYTES = 64 << 20
 """A record that inflates to more than this is taken for a bomb: crawlers cut pages at a few MiB."""
 
@@ -28,31 +29,29 @@ def examine(path: Path) -> Examined:
     """Inflate every member of a ``.gz`` file and check its CRC-32; damage does not end the reading."""
     with open(path, "rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        if not path.stat().st_size:
-            return Examined(0, 0, sha256)
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            members = damaged = position = 0
-            whole = True
-            while 0 <= position < len(data):
-                end = _member_end(data, position)
-                if end >= 0:
-                    members += 1
-                    position, whole = end, True
-                    continue
-                damaged += whole  # one stretch of damage counts once, however many starts it seems to have
-                position, whole = data.find(MEMBER, position + 1), False
-            return Examined(members, damaged, sha256)
+        size = path.stat().st_size
+        members = damaged = position = 0
+        whole = True
+        while 0 <= position < size:
+            end = _member_end(file, position)
+            if end >= 0:
+                members += 1
+                position, whole = end, True
+                continue
+            damaged += whole  # one stretch of damage counts once, however many starts it seems to have
+            position, whole = _next_member(file, position + 1), False
+        return Examined(members, damaged, sha256)
 
 
-def _member_end(data: mmap.mmap, start: int) -> int:
+def _member_end(file: BinaryIO, start: int) -> int:
     """Where the member that starts here ends; -1 if none does, or it is damaged."""
-    if data[start : start + len(MEMBER)] != MEMBER:
-        return -1
+    # The file is read and not mapped: pages of a mapped file would count as this process's memory.
+    file.seek(start)
     inflate = zlib.decompressobj(31)
     position = start
     try:
         while not inflate.eof:
-            chunk = data[position : position + _STEP_BYTES]
+            chunk = file.read(_STEP_BYTES)
             if not chunk:
                 return -1
             inflate.decompress(chunk)
@@ -60,6 +59,20 @@ def _member_end(data: mmap.mmap, start: int) -> int:
     except zlib.error:
         return -1
     return position - len(inflate.unused_data)
+
+
+def _next_member(file: BinaryIO, start: int) -> int:
+    """Where the next member seems to start, or -1."""
+    overlap = len(MEMBER) - 1
+    file.seek(start)
+    chunk = file.read(_SEARCH_BYTES)
+    while len(chunk) > overlap:
+        found = chunk.find(MEMBER)
+        if found >= 0:
+            return start + found
+        start += len(chunk) - overlap
+        chunk = chunk[-overlap:] + file.read(_SEARCH_BYTES)
+    return -1
 
 
 def record_problem(member: bytes) -> str:
