@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 KINDS = ("text", "markdown", "html", "pdf", "docx", "patent", "jsonl", "json", "parquet")
@@ -102,6 +103,9 @@ class Fields:
     id: str = ""
     url: str = ""
 
+
+HtmlReader = Callable[[bytes], tuple[str, str, str] | None]
+"""A page's bytes to ``(title, running text, charset)``, or None where no charset fits; a room above gives its own."""
 
 LIMITS = Limits()
 FIELDS = Fields()

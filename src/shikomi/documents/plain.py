@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import html as entities
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from shikomi.documents.charset import decode
 from shikomi.documents.lines import one_line, tidy
-from shikomi.documents.passage import Limits, Passage, Unreadable
-
-HtmlReader = Callable[[bytes], tuple[str, str, str] | None]
-"""A page's bytes to ``(title, running text, charset)``, or None where no charset fits; a room above gives its own."""
+from shikomi.documents.passage import HtmlReader, Limits, Passage, Unreadable
 
 
 def read_bytes(path: Path, limits: Limits) -> bytes:

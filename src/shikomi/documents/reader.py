@@ -15,15 +15,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from shikomi.documents.passage import FIELDS, LIMITS, ROWS, Fields, Limits, Part, Passage
-from shikomi.documents.plain import HtmlReader
+from shikomi.documents.passage import FIELDS, LIMITS, ROWS, Fields, HtmlReader, Limits, Part, Passage
 from shikomi.documents.worker import FRAME
 from shikomi.errors import MachineError
 
@@ -108,7 +107,7 @@ class Reader:
         """End the process."""
         self._end()
 
-    def read(self, path: Path | str | Part, *, kind: str = "", fields: Fields = FIELDS) -> Iterator[Passage]:
+    def read(self, path: Path | str | Part, *, kind: str = "", fields: Fields = FIELDS) -> Generator[Passage]:
         """Yield the passages of a file, or of a part of one; a problem is a passage too, and never an exception.
 
         Raises:

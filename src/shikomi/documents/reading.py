@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import importlib
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from shikomi.documents.kinds import kind_of
-from shikomi.documents.markdown import read_markdown
-from shikomi.documents.office import read_docx
-from shikomi.documents.passage import FIELDS, LIMITS, ROWS, Fields, Limits, Part, Passage, Unreadable
-from shikomi.documents.patent import read_patent
-from shikomi.documents.pdf import read_pdf
-from shikomi.documents.plain import HtmlReader, read_html, read_text
-from shikomi.documents.rows import read_json, read_jsonl, read_parquet
+from shikomi.documents.passage import FIELDS, LIMITS, ROWS, Fields, HtmlReader, Limits, Part, Passage, Unreadable
 
-_WHOLE: dict[str, Callable[[Path, Limits], Iterator[Passage]]] = {
-    "text": read_text,
-    "markdown": read_markdown,
-    "pdf": read_pdf,
-    "docx": read_docx,
-    "patent": read_patent,
+_WHOLE = {
+    "text": "plain.read_text",
+    "markdown": "markdown.read_markdown",
+    "pdf": "pdf.read_pdf",
+    "docx": "office.read_docx",
+    "patent": "patent.read_patent",
 }
+"""Readers of whole files, imported when the first file of their kind comes: the process has to start fast."""
 
 
 def passages(
@@ -69,15 +65,16 @@ def passages(
 
 def _reader(kind: str, part: Part, fields: Fields, limits: Limits, html: HtmlReader | None) -> Iterator[Passage]:
     path = Path(part.path)
-    if kind == "jsonl":
-        return read_jsonl(part, limits, fields)
-    if kind == "parquet":
-        return read_parquet(part, limits, fields)
-    if kind == "json":
-        return read_json(path, limits, fields)
+    if kind in ROWS:
+        from shikomi.documents.rows import read_rows
+
+        return read_rows(kind, part, limits, fields)
     if kind == "html":
+        from shikomi.documents.plain import read_html
+
         return read_html(path, limits, html)
-    return _WHOLE[kind](path, limits)
+    module, _, name = _WHOLE[kind].partition(".")
+    return getattr(importlib.import_module(f"shikomi.documents.{module}"), name)(path, limits)
 
 
 def _problem(kind: str, last: int, reason: str, detail: str, where: str = "") -> Passage:

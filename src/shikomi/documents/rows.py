@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import gzip
 import json
 import zlib
 from collections.abc import Iterator
@@ -17,6 +16,13 @@ from shikomi.documents.passage import Fields, Limits, Part, Passage, Unreadable
 from shikomi.documents.plain import read_bytes
 
 _BATCH = 64
+
+
+def read_rows(kind: str, part: Part, limits: Limits, fields: Fields) -> Iterator[Passage]:
+    """The rows of a file, or of a stretch of one."""
+    if kind == "json":
+        return read_json(Path(part.path), limits, fields)
+    return (read_jsonl if kind == "jsonl" else read_parquet)(part, limits, fields)
 
 
 def read_jsonl(part: Part, limits: Limits, fields: Fields) -> Iterator[Passage]:
@@ -76,6 +82,8 @@ def _pass_over(file: IO[bytes]) -> int:
 def _open(path: Path) -> IO[bytes]:
     suffix = path.suffix.lower()
     if suffix == ".gz":
+        import gzip
+
         return gzip.open(path, "rb")  # type: ignore[return-value]
     if suffix == ".zst":
         import io
