@@ -11,15 +11,16 @@ from resiliparse.extract.html2text import extract_plain_text
 
 from shikomi.corpus.japanese import normalise_punctuation
 from shikomi.corpus.lines import Line, cut_footer, trim
-from shikomi.corpus.marks import AFTER_LIST, mark, read
+from shikomi.corpus.marks import mark, read, single
 
 _TITLE = re.compile(r"<title[^>]*>([^<]{1,500})", re.IGNORECASE)
 _TAG = re.compile(r"<[^>]*>")
-_SPACES = re.compile(r" *[\u00a0\u3000\u2000-\u200b\ufeff][ \u00a0\u3000\u2000-\u200b\ufeff]*| {2,}")
+_SPACES = re.compile(r" *[\u00a0\u3000\u2000-\u200b\ufeff][ \u00a0\u3000\u2000-\u200b\ufeff]*")
+_ODD_SPACE = re.compile(r"[\u00a0\u3000\u2000-\u200b\ufeff]")
+_DOUBLE_SPACE = re.compile(" {2,}")
 _TABS = re.compile(r"[ \u00a0\u3000\u2000-\u200b\ufeff]*\t[ \t\u00a0\u3000\u2000-\u200b\ufeff]*")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x85\u2028\u2029\u2060\ufffd]")
 _BULLET = re.compile("^[•◦▪‣] ?")
-_AFTER_LIST = re.compile(f"(?:[•◦▪‣] )?{AFTER_LIST}+")
 _HAS_BULLET = re.compile("[•◦▪‣]")
 
 # resiliparse takes a text node of one character that is not ASCII for an icon and drops it; in Japanese it is often a
@@ -72,9 +73,11 @@ def extract_lines(page: str, *, comments: bool = False, main_content: bool = Tru
     text = _CONTROL.sub("", text.replace("\r", "\n"))
     if "\t" in text:
         text = _TABS.sub("\t", text)
-    if AFTER_LIST in text:
-        text = _AFTER_LIST.sub("", text)
-    lines = map(str.strip, _SPACES.sub(" ", text).split("\n"))
+    text = single(text)
+    if _ODD_SPACE.search(text):
+        text = _SPACES.sub(" ", text)
+    lines = [line for line in map(str.strip, text.split("\n")) if line]
+    lines = [_DOUBLE_SPACE.sub(" ", line) if "  " in line else line for line in lines]
     return read([_BULLET.sub("・", line) for line in lines] if _HAS_BULLET.search(text) else lines)
 
 

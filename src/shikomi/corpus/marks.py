@@ -16,26 +16,25 @@ START, END, HEADING, CODE, CODE_END, AFTER_LIST = "\u2062", "\u2063", "\u2064", 
 """Each is set twice: resiliparse takes a text node of one character that is not ASCII for an icon and drops it.
 
 ``AFTER_LIST`` stands only at the start of a line and is taken out before lines are read."""
+_DOUBLED = {mark + mark: mark for mark in (START, END, HEADING, CODE, CODE_END, AFTER_LIST)}
 _MARK = re.compile(f"[{START}{END}{HEADING}{CODE}{CODE_END}]")
-_LINK_TAG = re.compile(r"(<[aA]\s[^<>]*?\b[hH][rR][eE][fF]\b[^<>]*>)")
-_LINK_END = re.compile(r"</[aA]\s*>")
-_HEADING_TAG = re.compile(r"(<[hH][1-6](?=[\s>])[^<>]*>)")
-_CODE_TAG = re.compile(r"(<[pP][rR][eE](?=[\s>])[^<>]*>)")
-_CODE_END = re.compile(r"</[pP][rR][eE]\s*>")
+_LINKED = re.compile(f"{START}[^{END}]*{END}?")
+_TAG = re.compile(r"</?(?:[aA]|[hH][1-6]|[pP][rR][eE]|[uU][lL])(?=[\s>])[^<>]*>")
 _MAX_LINK_LINES = 6
 """Lines that a link may go over; one that goes further was never closed."""
 
 # resiliparse drops a list if a fifth of its text is links, be they in the midst of sentences; a <menu> it keeps. What
 # is made of links only goes later, by line. A list that its markup calls navigation is hidden, so that it is dropped.
 # What follows a <menu> gets a bullet: a mark is set there to bear it.
-_LIST_TAG = re.compile(r"<[uU][lL](?=[\s>])([^<>]*)>")
-_LIST_END = re.compile(r"</[uU][lL]\s*>")
 _NAVIGATION = re.compile(
     r"""(?:class|id)\s*=\s*["']?[^"'>]*(?<![a-z])
     (?:nav|menu|bread|crumb|topic-?path|share|sns|social|pager|pagin|foot|side|relat|recommend|ranking|archive|lang)""",
     re.IGNORECASE | re.VERBOSE,
 )
 _DATE = re.compile(r"\d{1,4}\s?[-/.年]\s?\d{1,2}(?:\s?[-/.月]\s?\d{0,4}日?)?|\d{1,2}[:：]\d\d|[(（]\d+件?[)）]")
+_BARE = frozenset("・-*|｜/>＞»:：")
+"""Characters that say nothing as a line of their own: bullets without text, separators without links."""
+_SPACES = re.compile(" {2,}")
 _BESIDE = re.compile(r"[\W_]+")
 """What stands between links and does not make a line text."""
 _LABEL = re.compile(r"^[^:：]{1,24}[:：]")
@@ -50,41 +49,73 @@ def mark(page: str) -> str:
     Args:
         page: HTML text.
     """
-    page = _LIST_END.sub(f"</menu>{AFTER_LIST}{AFTER_LIST}", _LIST_TAG.sub(_menu, page))
-    page = _LINK_END.sub(f"{END}{END}</a>", _LINK_TAG.sub(f"\\1{START}{START}", page))
-    page = _CODE_END.sub(f"{CODE_END}{CODE_END}</pre>", _CODE_TAG.sub(f"\\1{CODE}{CODE}", page))
-    return _HEADING_TAG.sub(f"\\1{HEADING}{HEADING}", page)
+    return _TAG.sub(_beside, page)
 
 
-def _menu(match: re.Match[str]) -> str:
-    return f"<menu{' hidden' if _NAVIGATION.search(match[1]) else ''}{match[1]}>"
+def _beside(match: re.Match[str]) -> str:
+    """A tag with its mark."""
+    tag = match[0]
+    kind = tag[1]
+    if kind in "aA":
+        return f"{tag}{START}{START}" if "href" in tag or "HREF" in tag.upper() else tag
+    if kind in "hH":
+        return f"{tag}{HEADING}{HEADING}"
+    if kind in "uU":
+        return f"<menu{' hidden' if _NAVIGATION.search(tag) else ''}{tag[3:]}"
+    if kind in "pP":
+        return f"{tag}{CODE}{CODE}"
+    kind = tag[2]
+    if kind in "aA":
+        return f"{END}{END}{tag}"
+    if kind in "uU":
+        return f"</menu>{AFTER_LIST}{AFTER_LIST}"
+    return f"{CODE_END}{CODE_END}{tag}" if kind in "pP" else tag
+
+
+def single(text: str) -> str:
+    """A text with every mark once, and without bullets that stand after a list."""
+    for doubled, once in _DOUBLED.items():
+        if doubled in text:
+            text = text.replace(doubled, once)
+    if AFTER_LIST in text:
+        for bullet in "•◦▪‣":
+            text = text.replace(f"{bullet} {AFTER_LIST}", "")
+        text = text.replace(AFTER_LIST, "")
+    return text
 
 
 def read(lines: Iterable[str]) -> list[Line]:
-    """Take the marks out of lines and say what they said; lines without text are left out.
+    """Take the marks out of lines and say what they said; bare bullets are left out.
 
     Args:
-        lines: lines without surrounding space.
+        lines: lines without surrounding space, every mark once.
     """
     found: list[Line] = []
     code, link, opened = False, False, 0
     for line in lines:
-        if not line:
+        if not line or line in _BARE:
             continue
         if _MARK.search(line) is None:
             if link and len(found) - opened >= _MAX_LINK_LINES:
                 link = _unlink(found, opened)
             found.append(Line(line, linked=link and not code, code=code))
             continue
-        text, outside, links, link_after = _apart(line, link)
+        text = _MARK.sub("", line)
+        if "  " in text:
+            text = _SPACES.sub(" ", text)
+        text = text.strip()
         code_here = code or CODE in line
         if CODE in line or CODE_END in line:
             code = line.rfind(CODE) > line.rfind(CODE_END)
-        if link_after and (not link or START in line):
+        starts, ends = line.rfind(START), line.rfind(END)
+        linked = False
+        if text and not code_here and (link or starts >= 0):
+            outside = _MARK.sub("", _LINKED.sub("", START + line if link else line)).strip()
+            linked = _is_linked(text, outside, line.count(START) + link)
+        if starts > ends:
             opened = len(found)
-        link = link_after
-        if text:
-            linked = links > 0 and not code_here and _is_linked(text, outside, links)
+        link = starts > ends or (link and ends < 0)
+        if text and text not in _BARE:
             found.append(Line(text, linked, HEADING in line, code_here))
     if link:
         _unlink(found, opened)
@@ -95,30 +126,6 @@ def _unlink(found: list[Line], opened: int) -> bool:
     """Take lines from one on for no links: the link that began there was never closed."""
     found[opened:] = [line._replace(linked=False) for line in found[opened:]]
     return False
-
-
-def _apart(line: str, link: bool) -> tuple[str, str, int, bool]:
-    """A line's text, its text outside links, its number of links, and whether its end is inside one."""
-    outside, pieces = [], []
-    links, position = int(link), 0
-    for found in _MARK.finditer(line):
-        piece = line[position : found.start()]
-        pieces.append(piece)
-        if not link:
-            outside.append(piece)
-        position = found.end()
-        if found[0] == START:
-            links += not link
-            link = True
-        elif found[0] == END:
-            link = False
-    pieces.append(line[position:])
-    if not link:
-        outside.append(line[position:])
-    text = "".join(pieces)
-    if "  " in text:
-        text = re.sub(" {2,}", " ", text)
-    return text.strip(), "".join(outside).strip(), links, link
 
 
 def _is_linked(text: str, outside: str, links: int) -> bool:
