@@ -25,7 +25,8 @@ from shikomi.cli.options import finished_folder, open_build, with_json, with_rec
 def command(
     stage: str, recipe: Path | None, store: Path, overrides: tuple[str, ...], num_samples: int, as_json: bool
 ) -> None:
-    """Show what STAGE of RECIPE has made: counts, reasons, samples. `look corpus` shows the funnel."""
+    """Show what STAGE of RECIPE has made: counts, reasons, samples. `look corpus` shows the funnel, `look domain` what
+    learned scores go by."""
     from shikomi.cli.screen import show, show_json
 
     _, build = open_build(recipe, store, overrides)
@@ -35,6 +36,13 @@ def command(
 
         found = look(folder)
         show_json(found) if as_json else show(funnel_text(found, num_samples))
+        return
+    if stage == "domain":
+        from shikomi.cli.look_domain import domain_text
+        from shikomi.corpus.domain import look_domain
+
+        scorers = look_domain(folder)
+        show_json(scorers) if as_json else show(domain_text(scorers, num_samples))
         return
     manifest = build.store.manifest(stage, build.id(build.step(stage))) or {}
     told = {"folder": str(folder), **{name: manifest[name] for name in ("id", "facts", "files", "seconds", "peak_mb")}}
