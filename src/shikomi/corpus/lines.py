@@ -119,7 +119,12 @@ def trim(lines: Sequence[Line], title: str = "") -> list[str]:
         return _unspoken(lines, kinds)
     first, last = running[0], running[-1]
     start, stop = _above(lines, kinds, first), _below(lines, kinds, last)
-    kept = [line.text for line, kind in zip(lines[:start], kinds, strict=False) if _is_title(line, kind, title)]
+    headed = any(lines[index].heading for index in range(start, first))
+    kept = [
+        line.text
+        for line, kind in zip(lines[:start], kinds, strict=False)
+        if (line.heading or not headed) and _is_title(line, kind, title)
+    ]
     for index in range(start, stop):
         if kinds[index] == BOILERPLATE:
             continue
@@ -168,7 +173,20 @@ def _drop_rows(lines: Sequence[Line], kinds: list[str]) -> list[int]:
                 if kinds[place] == LINK and lines[place].heading:
                     kinds[place] = OTHER
         index = end
+    _drop_headings_of_nothing(lines, kinds)
     return long_rows
+
+
+def _drop_headings_of_nothing(lines: Sequence[Line], kinds: list[str]) -> None:
+    """Take a heading for boilerplate if nothing else stands between it and the next heading; changes ``kinds``."""
+    below = len(lines)
+    for index in range(len(lines) - 1, -1, -1):
+        if kinds[index] == BOILERPLATE:
+            continue
+        if lines[index].heading and below > index + 1 and (below == len(lines) or lines[below].heading):
+            kinds[index] = BOILERPLATE
+        else:
+            below = index
 
 
 def _may_be_in_row(line: Line, kind: str) -> bool:
