@@ -10,9 +10,11 @@ import glob
 from pathlib import Path
 from typing import Any
 
+from shikomi.documents.folder import find
 from shikomi.errors import RecipeError
 from shikomi.flow.step import Context, Source, Step
 from shikomi.io import read_json
+from shikomi.recipe.common_crawl import CommonCrawlPage
 from shikomi.recipe.schema import Recipe
 
 Inputs = dict[str, Path]
@@ -31,13 +33,14 @@ def steps(recipe: Recipe, folder: Path) -> list[Step]:
     base = _folder(recipe.model.base, folder, "model.base") if recipe.model.base else None
     crawl = _crawl(recipe, folder)
     pages = _pages(recipe, folder, crawl)
-    corpus = _corpus(recipe, pages)
+    domain = _domain(recipe, folder, pages)
+    corpus = _corpus(recipe, folder, pages, domain)
     tokenizer = _tokenizer(recipe, corpus, base)
     tokens = _tokens(recipe, corpus, tokenizer)
     pretrain = _pretrain(recipe, tokens, tokenizer, base)
     release_base = _release(recipe, "release_base", pretrain, {"corpus": corpus, "tokens": tokens})
     # Pages of one's own with the sample's dialogues: the synthetic web is written for its facts alone.
-    facts = crawl if isinstance(crawl, Step) or recipe.dialogues.sources else _sample_crawl(recipe)
+    facts = crawl if recipe.synthetic or recipe.dialogues.sources else _sample_crawl(recipe)
     dialogues = _dialogues(recipe, folder, facts)
     stood_on = {"tokens": tokens, "dialogues": dialogues, "tokenizer": tokenizer}
     anneal = _anneal(recipe, {"before": pretrain, **stood_on})
@@ -50,16 +53,29 @@ def steps(recipe: Recipe, folder: Path) -> list[Step]:
     crawled = [crawl] if isinstance(crawl, Step) else []
     told_of = [facts] if isinstance(facts, Step) and facts is not crawl else []
     return [
-        *crawled, *told_of, dialogues, pages, corpus, tokenizer, tokens, pretrain, release_base,
-        anneal, sft, dpo, evaluate, release,
+        *crawled, *told_of, dialogues, pages, *([domain] if domain else []), corpus, tokenizer, tokens,
+        pretrain, release_base, anneal, sft, dpo, evaluate, release,
     ]  # fmt: skip
 
 
-def _crawl(recipe: Recipe, folder: Path) -> Step | Source:
-    """The pages: files the recipe names, or the synthetic web."""
+def _crawl(recipe: Recipe, folder: Path) -> Step | Source | None:
+    """The web pages: files the recipe names, a part of Common Crawl, or the synthetic web; None: documents alone."""
     if recipe.corpus.warc:
         return Source("crawl", _files(recipe.corpus.warc, folder, "corpus.warc"))
-    return _sample_crawl(recipe)
+    if recipe.corpus.common_crawl:
+        return _fetch(recipe.corpus.common_crawl)
+    return _sample_crawl(recipe) if recipe.synthetic else None
+
+
+def _fetch(page: CommonCrawlPage) -> Step:
+    """A part of Common Crawl, as WARC files."""
+
+    def run(inputs: Inputs, out: Path, context: Context) -> dict[str, Any]:
+        from shikomi.corpus.fetch import fetch
+
+        return fetch(page, out, progress=context.progress)
+
+    return Step("fetch", 1, page, {}, run)
 
 
 def _sample_crawl(recipe: Recipe) -> Step:
@@ -75,33 +91,96 @@ def _sample_crawl(recipe: Recipe) -> Step:
     return Step("crawl", 1, page.identity(), {}, run)
 
 
-def _pages(recipe: Recipe, folder: Path, crawl: Step | Source) -> Step:
-    """Every page's text and measures: all that no threshold can change."""
+def _pages(recipe: Recipe, folder: Path, crawl: Step | Source | None) -> Step:
+    """Every document's text and measures: all that no threshold can change."""
     page = recipe.corpus
-    inputs: dict[str, Step | Source] = {"crawl": crawl}
     table = _files([page.licence_table], folder, "corpus.licence_table")[0] if page.licence_table else None
+    documents = [(source, find(source.path, folder)) for source in page.documents]
+    inputs: dict[str, Step | Source] = {"crawl": crawl} if crawl else {}
     if table:
         inputs["licences"] = Source("licences", [table])
+    if documents:
+        inputs["documents"] = Source("documents", [file.path for _, files in documents for file in files])
 
     def run(inputs: Inputs, out: Path, context: Context) -> dict[str, Any]:
         from shikomi.corpus.pages import read_pages
 
-        warcs = crawl.paths if isinstance(crawl, Source) else sorted(inputs["crawl"].glob("warc/*.warc.gz"))
-        return read_pages(page, warcs, out, licences=table, workers=context.workers, progress=context.progress)
+        warcs = crawl.paths if isinstance(crawl, Source) else []
+        if isinstance(crawl, Step):
+            warcs = sorted(inputs["crawl"].glob("warc/*.warc*"))
+        return read_pages(
+            page,
+            warcs,
+            out,
+            documents=documents,
+            licences=table,
+            workers=context.workers,
+            pool=context.pool,
+            progress=context.progress,
+        )
 
-    return Step("pages", 1, page.reading(), inputs, run)
+    names = [[file.name for file in files] for _, files in documents]  # they stand in the documents' addresses
+    return Step("pages", 1, {**page.reading(), **({"names": names} if names else {})}, inputs, run)
 
 
-def _corpus(recipe: Recipe, pages: Step) -> Step:
-    """Kept Japanese documents, and a verdict for every page read."""
-    page = recipe.corpus
+def _domain(recipe: Recipe, folder: Path, pages: Step) -> Step | None:
+    """Scorers of what is wanted, learned on the recipe's examples and the corpus; None where it wants none."""
+    scorers = recipe.corpus.domain
+    if not scorers:
+        return None
+
+    def named(patterns: list[str]) -> list[Path]:
+        return _files(patterns, folder, "corpus.domain")
+
+    shown = [path for one in scorers for path in (*named(one.positives), *named(one.negatives))]
 
     def run(inputs: Inputs, out: Path, context: Context) -> dict[str, Any]:
+        from shikomi.corpus.domain import learn_scorers
+
+        return learn_scorers(scorers, named, inputs["pages"], out, progress=context.progress)
+
+    page = [one.identity() for one in scorers]
+    return Step("domain", 1, page, {"pages": pages, "examples": Source("examples", shown)}, run)
+
+
+def _corpus(recipe: Recipe, folder: Path, pages: Step, domain: Step | None) -> Step:
+    """Kept Japanese documents, and a verdict for every document read."""
+    page = recipe.corpus
+    lists = {
+        "words": _files(page.words.lists, folder, "corpus.words.lists"),
+        "urls": _below(page.urls.lists, folder, "corpus.urls.lists"),
+        "opt_out": _files(page.opt_out.lists, folder, "corpus.opt_out.lists"),
+    }
+    earlier = [_folder(path, folder, "corpus.copies.earlier") for path in page.copies.earlier]
+    signatures = [path for corpus in earlier for path in sorted(corpus.glob("signatures/*.parquet"))]
+    inputs: dict[str, Step | Source] = {"pages": pages, **({"domain": domain} if domain else {})}
+    inputs |= {name: Source(name, paths) for name, paths in {**lists, "earlier": signatures}.items() if paths}
+
+    def run(inputs: Inputs, out: Path, context: Context) -> dict[str, Any]:
+        from shikomi.corpus.decide import open_aids
         from shikomi.corpus.pipeline import decide_corpus
 
-        return decide_corpus(page, inputs["pages"], out, workers=context.workers, progress=context.progress)
+        urls = [folder / Path(path).expanduser() for path in page.urls.lists]
+        aids = open_aids(page, out / "scratch", **{**lists, "urls": urls}, scorers=inputs.get("domain"))
+        return decide_corpus(
+            page,
+            inputs["pages"],
+            out,
+            aids=aids,
+            earlier=earlier,
+            read_from=_told(pages),
+            workers=context.workers,
+            pool=context.pool,
+            progress=context.progress,
+        )
 
-    return Step("corpus", 2, page.deciding(), {"pages": pages}, run)
+    return Step("corpus", 2, page.deciding(), inputs, run)
+
+
+def _told(pages: Step) -> str:
+    """Where pages come from, for messages."""
+    crawl = pages.inputs.get("crawl") or pages.inputs["documents"]
+    return str(crawl.paths[0]) if isinstance(crawl, Source) else f"the stage {crawl.name}"
 
 
 def _tokenizer(recipe: Recipe, corpus: Step, base: Path | None) -> Step:
@@ -164,7 +243,7 @@ def _pretrain(recipe: Recipe, tokens: Step, tokenizer: Step, base: Path | None) 
     return Step("pretrain", 1, page, inputs, run)
 
 
-def _dialogues(recipe: Recipe, folder: Path, crawl: Step | Source) -> Step:
+def _dialogues(recipe: Recipe, folder: Path, crawl: Step | Source | None) -> Step:
     """Dialogues, preferences and questions: of the sample's facts, or from the files the recipe names."""
     page = recipe.dialogues
     if page.sources:
@@ -185,6 +264,7 @@ def _dialogues(recipe: Recipe, folder: Path, crawl: Step | Source) -> Step:
 
         return write_dialogues(sample, page, inputs["crawl"], out, progress=context.progress)
 
+    assert crawl is not None  # with a sample, its crawl is written for its facts
     return Step("dialogues", 1, page.identity(), {"crawl": crawl}, run)
 
 
@@ -300,6 +380,15 @@ def _files(patterns: list[str], folder: Path, key: str) -> list[Path]:
             if Path(match).is_dir():
                 raise RecipeError(f'"{match}" is a folder, not a file', where=key, hint="name files, for example DIR/*")
             found.append(Path(match))
+    return found
+
+
+def _below(paths: list[str], folder: Path, key: str) -> list[Path]:
+    """The files that paths name, those of a folder in sorted order at any depth."""
+    found = []
+    for path in paths:
+        place = folder / Path(path).expanduser()
+        found += sorted(p for p in place.rglob("*") if p.is_file()) if place.is_dir() else _files([path], folder, key)
     return found
 
 

@@ -53,10 +53,10 @@ class Response:
 
 
 def write_warc(path: Path, responses: list[Response], *, gzip: bool = True) -> Path:
-    """Write response (or other) records, each with a fixed date."""
+    """Write response (or other) records, each fetched a second after the one before."""
     buffer = io.BytesIO()
     writer = WARCWriter(buffer, gzip=gzip)
-    for response in responses:
+    for number, response in enumerate(responses):
         headers = [("Content-Type", response.content_type), *response.headers]
         http = StatusAndHeaders(response.status, headers, protocol="HTTP/1.1")
         record = writer.create_warc_record(
@@ -64,7 +64,7 @@ def write_warc(path: Path, responses: list[Response], *, gzip: bool = True) -> P
             response.kind,
             payload=io.BytesIO(response.body),
             http_headers=http,
-            warc_headers_dict={"WARC-Date": "2026-04-01T00:00:00Z"},
+            warc_headers_dict={"WARC-Date": f"2026-04-01T00:{number // 60:02d}:{number % 60:02d}Z"},
         )
         writer.write_record(record)
     path.write_bytes(buffer.getvalue())

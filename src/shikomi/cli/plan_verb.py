@@ -54,7 +54,7 @@ def lay_out(recipe: Recipe, build: Build, finished: dict[str, dict[str, Any]]) -
         shape = of_config(read_json(base.paths[0]), str(base.paths[0]))
     else:
         shape = of_page(recipe.model, recipe.tokenizer.vocab_size)
-    crawl = pages.inputs["crawl"]
+    crawl = pages.inputs.get("crawl") or pages.inputs["documents"]
     warc_bytes = sum(path.stat().st_size for path in crawl.paths) if isinstance(crawl, Source) else 0
     facts = {name: manifest.get("facts", {}) for name, manifest in finished.items()}
     history = {step.name: build.store.manifests(step.name) for step in build.steps}

@@ -1,15 +1,15 @@
-"""Decisions over one shard of pages: which documents pass, and the signatures of those that do. Run anywhere.
+"""Decisions over one shard of pages: which documents pass. A pure function of the pages and the recipe, run anywhere.
 
-A decision is a small pure thing that sees a document's row and says why it goes, or nothing. They are asked in one
-order, and the first that answers gives the reason.
+They are asked in one order, cheap ones first, and the first that says no gives the reason: opt-out, category of the
+address, rules on the measures, NG words, learned scores. Copies are searched for among what passes them all.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +17,91 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
-from shikomi.compute.local import tick
-from shikomi.corpus.extract import comparable
-from shikomi.corpus.minhash import band_keys, exact_key, signature
-from shikomi.corpus.rules import first_failure
-from shikomi.data.document import DROPPED, KEPT, MEASURES
-from shikomi.io import atomic
+from shikomi.compute.pool import tick
+from shikomi.corpus import fineweb
+from shikomi.corpus.domain import Scorer
+from shikomi.corpus.optout import OptOut, read_opt_out
+from shikomi.corpus.rules import explain, first_failure, first_failures
+from shikomi.corpus.urls import UrlCategories, compile_lists
+from shikomi.corpus.words import NgWords, read_words, why_dropped
+from shikomi.data.document import DROPPED, KEPT
+from shikomi.io import atomic, sha256_file
 from shikomi.recipe.corpus import CorpusPage
 
-VERSION = 1
+VERSION = 2
 """Of what this module does to a document; decisions of another version are taken again."""
 
-Decision = Callable[[dict[str, Any]], tuple[str, str] | None]
-"""Sees a document's row (columns ``SEEN``); says ``(reason, detail)`` if it goes."""
-
-SEEN = ("id", "source", "url", "host", "date", "text", *MEASURES)
 _FINGERPRINT = b"shikomi.fingerprint"
-_BATCH_ROWS = 256
+_BATCH_ROWS = 512
+_ALWAYS = ("verdict", "reason", "detail", "id", "url", "host", "signs", "japanese_letters")
+
+SCHEMA = pa.schema(
+    [
+        ("verdict", pa.string()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+        ("ng_fraction", pa.float64()),
+        ("scores", pa.map_(pa.string(), pa.float64())),
+    ]
+)
+"""Columns of a shard of decisions: one row a document, in the order of its pages."""
+
+
+@dataclass(frozen=True)
+class Aids:
+    """What decisions need beside the recipe, from outside files; picklable, opened once a process.
+
+    Attributes:
+        words: to be counted, or None.
+        urls: categories of addresses, or None.
+        scorers: learned on the corpus; empty for none.
+        opt_out: what stays out.
+        fingerprint: changes whenever one of them does.
+    """
+
+    words: NgWords | None = None
+    urls: UrlCategories | None = None
+    scorers: tuple[Scorer, ...] = ()
+    opt_out: OptOut = field(default_factory=OptOut)
+    fingerprint: str = ""
+
+
+def open_aids(
+    page: CorpusPage,
+    scratch: Path,
+    *,
+    words: Iterable[Path] = (),
+    urls: Iterable[Path] = (),
+    opt_out: Iterable[Path] = (),
+    scorers: Path | None = None,
+) -> Aids:
+    """Open what the decisions of a recipe need; everything faulty in it is said here, before the first page.
+
+    Args:
+        page: the recipe's corpus page.
+        scratch: folder for the table of addresses.
+        words: what ``page.words.lists`` names.
+        urls: what ``page.urls.lists`` names.
+        opt_out: what ``page.opt_out.lists`` names, and the store's own list.
+        scorers: folder of the stage ``domain``, if the recipe has scorers.
+
+    Raises:
+        DataError: a list or scorer that cannot be read.
+    """
+    words, urls, opt_out = list(words), list(urls), list(opt_out)
+    found_words = read_words(page.words, words)
+    compile_lists(page.urls, urls, scratch / "urls")
+    folders = [scorers / scorer.name for scorer in page.domain] if scorers else []
+    files = [*words, *(path for path in urls if path.is_file()), *opt_out]
+    files += [path for folder in folders for path in sorted(folder.iterdir())]
+    parts = [found_words.words, [sha256_file(path) for path in files], sha256_file(scratch / "urls" / "keys.npy")]
+    return Aids(
+        found_words if found_words.words else None,
+        UrlCategories(scratch / "urls"),
+        tuple(Scorer(folder) for folder in folders),
+        read_opt_out(opt_out, page.opt_out.signs),
+        hashlib.sha256(json.dumps(parts).encode()).hexdigest(),
+    )
 
 
 @dataclass(frozen=True)
@@ -44,35 +112,16 @@ class Task:
         pages: a shard of the pages stage.
         decided: where the decisions go.
         page: the recipe's corpus page, of which ``page.deciding()`` counts.
+        aids: what decisions need from outside files.
     """
 
     pages: Path
     decided: Path
     page: CorpusPage
+    aids: Aids = Aids()
 
     def __str__(self) -> str:
         return str(self.pages)
-
-
-def decisions(page: CorpusPage) -> list[Decision]:
-    """The decisions of a recipe that need nothing but the document itself, in their order."""
-    thresholds = page.thresholds()
-    return [lambda row: first_failure(row, thresholds)]
-
-
-def decided_schema(page: CorpusPage) -> pa.Schema:
-    """Columns of a shard of decisions: one row a document, with what the search for copies needs if it passed."""
-    copies = page.copies
-    return pa.schema(
-        [
-            ("verdict", pa.string()),
-            ("reason", pa.string()),
-            ("detail", pa.string()),
-            ("exact_key", pa.binary(16)),
-            ("band_keys", pa.binary(8 * copies.bands)),
-            ("slots", pa.binary(copies.bands * copies.rows)),
-        ]
-    )
 
 
 def decide_shard(task: Task) -> None:
@@ -80,42 +129,82 @@ def decide_shard(task: Task) -> None:
     fingerprint = _fingerprint(task)
     if _is_done(task.decided, fingerprint):
         return
-    asked = decisions(task.page)
-    columns = decided_schema(task.page)
+    thresholds, of_words = _thresholds(task.page)
+    measured = [rule.partition("_")[2] for rule in thresholds]
+    columns = list(dict.fromkeys([*_ALWAYS, *measured, "text"]))
     file = parquet.ParquetFile(task.pages)
-    with atomic(task.decided, "wb") as handle, parquet.ParquetWriter(handle, columns, compression="zstd") as writer:
-        for batch in file.iter_batches(_BATCH_ROWS, columns=["verdict", "reason", "detail", *SEEN], use_threads=False):
-            rows = [_decide(row, asked, task.page) for row in batch.to_pylist()]
-            writer.write_table(pa.Table.from_pylist(rows, schema=columns))
-            tick(pages=len(rows))
+    with atomic(task.decided, "wb") as handle, parquet.ParquetWriter(handle, SCHEMA, compression="zstd") as writer:
+        for batch in file.iter_batches(_BATCH_ROWS, columns=columns, use_threads=False):
+            writer.write_table(_decide(batch, thresholds, of_words, task))
+            tick(pages=batch.num_rows)
         writer.add_key_value_metadata({_FINGERPRINT: fingerprint})
 
 
-def _decide(row: dict[str, Any], asked: list[Decision], page: CorpusPage) -> dict[str, Any]:
-    if row["verdict"] != KEPT:
-        return {name: row[name] for name in ("verdict", "reason", "detail")}
-    why = next((why for decision in asked if (why := decision(row))), None)
-    if why:
-        return {"verdict": DROPPED, "reason": why[0], "detail": why[1]}
-    decided = {"verdict": KEPT, "reason": "", "detail": ""}
-    return {**decided, **sign(row["text"], page)} if page.copies.exact or page.copies.near else decided
+def _thresholds(page: CorpusPage) -> tuple[dict[str, float], dict[str, float]]:
+    """The thresholds on measures that pages carry, and those on measures of words, taken only if asked for."""
+    pages, of_words = {}, {}
+    for rule, threshold in page.thresholds().items():
+        (of_words if fineweb.needed([rule]) else pages)[rule] = threshold
+    return pages, of_words
 
 
-def sign(text: str, page: CorpusPage) -> dict[str, bytes]:
-    """The keys by which copies of a text are found."""
-    plain = comparable(text)
-    keys = {"exact_key": exact_key(plain)}
-    if page.copies.near:
-        values = signature(plain, page.copies.bands * page.copies.rows)
-        keys["band_keys"] = band_keys(values, page.copies.bands).astype("<u8").tobytes()
-        keys["slots"] = values.astype(np.uint8).tobytes()
-    return keys
+def _decide(batch: pa.RecordBatch, thresholds: dict[str, float], of_words: dict[str, float], task: Task) -> pa.Table:
+    decided = {name: batch[name].to_pylist() for name in ("verdict", "reason", "detail")}
+    decided["ng_fraction"] = [None] * batch.num_rows
+    decided["scores"] = [None] * batch.num_rows
+    alive = [row for row, verdict in enumerate(decided["verdict"]) if verdict == KEPT]
+    failed = np.full(batch.num_rows, -1)
+    measures: dict[str, np.ndarray] = {}
+    if thresholds:
+        names = [rule.partition("_")[2] for rule in thresholds]
+        measures = {name: _numbers(batch[name]) for name in names}
+        failed = first_failures(measures, thresholds)
+    rules = list(thresholds.items())
+    told = {name: batch[name].to_pylist() for name in ("id", "url", "host", "signs", "japanese_letters")}
+    texts = batch["text"]
+    for row in alive:
+        why = task.aids.opt_out.decide({name: told[name][row] for name in ("id", "url", "host", "signs")})
+        if not why and task.aids.urls:
+            why = task.aids.urls.why_dropped(told["url"][row])
+        if not why and failed[row] >= 0:
+            rule, threshold = rules[failed[row]]
+            why = explain(rule, float(measures[rule.partition("_")[2]][row]), threshold)
+        if not why and (of_words or task.aids.words or task.aids.scorers):
+            text = texts[row].as_py()
+            why = first_failure(fineweb.measure(text), of_words) if of_words else None
+            why = why or _read(text, told["japanese_letters"][row], row, decided, task)
+        if why:
+            decided["verdict"][row] = DROPPED
+            decided["reason"][row], decided["detail"][row] = why
+    return pa.table(decided, schema=SCHEMA)
+
+
+def _read(
+    text: str, japanese_letters: int, row: int, decided: dict[str, list[Any]], task: Task
+) -> tuple[str, str] | None:
+    """The decisions that have to read the text; what they measure goes into ``decided``."""
+    why = None
+    if task.aids.words:
+        share = task.aids.words.measure(text, japanese_letters)["ng_fraction"]
+        decided["ng_fraction"][row] = share
+        why = why_dropped(share, task.page.words)
+    if not why and task.aids.scorers:
+        scores = {scorer.name: scorer.score(text) for scorer in task.aids.scorers}
+        decided["scores"][row] = list(scores.items())
+        found = (scorer.why_dropped(scores[scorer.name]) for scorer in task.aids.scorers)
+        why = next((one for one in found if one), None)
+    return why
+
+
+def _numbers(column: pa.Array) -> np.ndarray:
+    """A column of measures as float64 [documents]; NaN, which no threshold fails, where there is none."""
+    return column.cast(pa.float64()).to_numpy(zero_copy_only=False)
 
 
 def _fingerprint(task: Task) -> str:
-    """What decisions depend on: this module's version, the recipe's decisions, and the pages by what made them."""
+    """What decisions depend on: this module's version, the recipe, the aids, and the pages by what made them."""
     made = (parquet.read_metadata(task.pages).metadata or {}).get(_FINGERPRINT, b"").decode()
-    parts = [VERSION, task.page.deciding(), made]
+    parts = [VERSION, task.page.deciding(), task.aids.fingerprint, made]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

@@ -14,7 +14,7 @@ EXCERPT_CHARACTERS = 240
 LARGEST_HOSTS = 50
 
 COUNTED = [
-    "id", "url", "host", "date", "licence", "charset", "verdict", "reason", "detail", "duplicate_of", "bytes",
+    "id", "source", "url", "host", "date", "licence", "charset", "verdict", "reason", "detail", "duplicate_of", "bytes",
     "characters",
 ]  # fmt: skip
 """Columns a row needs to be counted."""
@@ -38,6 +38,8 @@ class Funnel:
         self.licences: Counter[str] = Counter()
         self.charsets: Counter[str] = Counter()
         self.years: Counter[str] = Counter()
+        self.masked: Counter[str] = Counter()
+        self.sources: dict[str, list[int]] = {}
         self.samples: dict[str, list[tuple[str, int, int, dict[str, Any]]]] = {}
 
     def add(self, row: dict[str, Any], whole: Callable[[], dict[str, Any]]) -> None:
@@ -49,14 +51,15 @@ class Funnel:
         """
         kept = row["verdict"] == KEPT
         self.read += 1
-        host = self.hosts.setdefault(row["host"], [0, 0, 0])
-        host[0] += 1
+        places = (self.hosts.setdefault(row["host"], [0, 0, 0]), self.sources.setdefault(row["source"], [0, 0, 0]))
+        for place in places:
+            place[0] += 1
+            place[1] += kept
+            place[2] += row["characters"] if kept else 0
         self.characters["read"] += row["characters"]
         self.bytes["read"] += row["bytes"]
         if kept:
             self.kept += 1
-            host[1] += 1
-            host[2] += row["characters"]
             self.characters["kept"] += row["characters"]
             self.bytes["kept"] += row["bytes"]
             self.licences[row["licence"] or "unknown"] += 1
@@ -81,10 +84,12 @@ class Funnel:
             (self.licences, other.licences),
             (self.charsets, other.charsets),
             (self.years, other.years),
+            (self.masked, other.masked),
         ):
             mine.update(theirs)
-        for name, counts in other.hosts.items():
-            self.hosts[name] = [a + b for a, b in zip(self.hosts.get(name, (0, 0, 0)), counts, strict=True)]
+        for mine, theirs in ((self.hosts, other.hosts), (self.sources, other.sources)):
+            for name, counts in theirs.items():
+                mine[name] = [a + b for a, b in zip(mine.get(name, (0, 0, 0)), counts, strict=True)]
         for reason, samples in other.samples.items():
             self._choose(reason, samples)
 
@@ -105,6 +110,11 @@ class Funnel:
             "characters_dropped_by_reason": {name: self.characters[name] for name in sorted(self.dropped)},
             "bytes_read": self.bytes["read"],
             "bytes_kept": self.bytes["kept"],
+            "sources": {
+                name: {"read": read, "kept": kept, "characters_kept": characters}
+                for name, (read, kept, characters) in sorted(self.sources.items())
+            },
+            "masked": dict(sorted(self.masked.items())),
             "num_hosts": len(self.hosts),
             "hosts": [
                 {"host": host, "read": read, "kept": kept, "characters_kept": characters}

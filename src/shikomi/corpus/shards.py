@@ -57,6 +57,11 @@ class Task:
     def __str__(self) -> str:
         return str(self.warc)
 
+    @property
+    def bytes(self) -> int:
+        """Bytes that the task will read, for progress."""
+        return _size(self.warc)
+
 
 def make_shard(task: Task) -> dict[str, Any]:
     """Make the shard of one WARC file, unless it is there already; returns its summary.

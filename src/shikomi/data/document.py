@@ -67,6 +67,7 @@ _TEXTS = (
     "reason",
     "detail",
     "duplicate_of",
+    "signs",
     "text",
 )
 
@@ -101,13 +102,18 @@ class Document:
 
 
 def schema() -> pyarrow.Schema:
-    """Columns of a corpus shard (Parquet), texts first, then sizes, then one column a measure."""
+    """Columns of a corpus shard (Parquet): texts, sizes, one column a measure, and what decisions measured besides.
+
+    ``signs`` is what the page says of its own use, joined by commas; ``masked`` counts the pieces of personal data that
+    were replaced in a kept text; ``ng_fraction`` is the share of NG words; ``scores`` has each scorer's score by name.
+    """
     import pyarrow as pa
 
     columns = [(name, pa.string()) for name in _TEXTS]
-    columns += [("record", pa.int32()), ("bytes", pa.int64()), ("characters", pa.int32())]
+    columns += [("record", pa.int32()), ("bytes", pa.int64()), ("characters", pa.int32()), ("masked", pa.int32())]
     columns += [(name, pa.int32()) for name in COUNTS]
     columns += [(name, pa.float64()) for name in FRACTIONS]
+    columns += [("ng_fraction", pa.float64()), ("scores", pa.map_(pa.string(), pa.float64()))]
     return pa.schema(columns)
 
 

@@ -6,104 +6,23 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from shikomi.recipe.common_crawl import CommonCrawlPage
 from shikomi.recipe.copies import CopiesPage
+from shikomi.recipe.documents import DocumentsPage
+from shikomi.recipe.domain import ScorerPage
+from shikomi.recipe.optout import OptOutPage
 from shikomi.recipe.page import WHERE_ONLY, Count, Page
+from shikomi.recipe.presets import PRESETS, RulesPage
+from shikomi.recipe.privacy import PrivacyPage
+from shikomi.recipe.urls import UrlsPage
+from shikomi.recipe.words import WordsPage
 
-PRESETS: dict[str, dict[str, float]] = {
-    # Swallow corpus v1 (Okazaki et al., 2024, arXiv:2404.17733, section 3.2 and table 2), as published with its code.
-    "swallow-v1": {
-        "min_letters": 400,
-        "min_japanese_letters": 400,
-        "min_hiragana_fraction": 0.2,
-        "max_katakana_fraction": 0.5,
-        "min_japanese_fraction": 0.5,
-        "min_mean_sentence_length": 20,
-        "max_mean_sentence_length": 90,
-        "max_max_sentence_length": 200,
-        "max_ellipsis_fraction": 0.2,
-        "max_duplicate_paragraph_fraction": 0.30,
-        "max_duplicate_paragraph_characters_fraction": 0.20,
-        "max_duplicate_sentence_fraction": 0.30,
-        "max_duplicate_sentence_characters_fraction": 0.20,
-        "max_top_2gram_fraction": 0.20,
-        "max_top_3gram_fraction": 0.18,
-        "max_top_4gram_fraction": 0.16,
-        "max_duplicate_5gram_fraction": 0.15,
-        "max_duplicate_6gram_fraction": 0.14,
-        "max_duplicate_7gram_fraction": 0.13,
-        "max_duplicate_8gram_fraction": 0.12,
-        "max_duplicate_9gram_fraction": 0.11,
-        "max_duplicate_10gram_fraction": 0.10,
-    },
-    # Ours: only what is no text at all is dropped; for small collections of known origin.
-    "lenient": {
-        "min_letters": 100,
-        "min_japanese_letters": 80,
-        "min_hiragana_fraction": 0.1,
-        "min_japanese_fraction": 0.3,
-        "max_ellipsis_fraction": 0.5,
-        "max_duplicate_paragraph_fraction": 0.5,
-        "max_duplicate_sentence_fraction": 0.5,
-        "max_top_2gram_fraction": 0.3,
-    },
-}
-"""Thresholds by preset. ``min_X``: dropped if measure X is below; ``max_X``: dropped if it is above."""
-
-
-class RulesPage(Page):
-    """Thresholds that replace the preset's, one by one; the measures are those of ``data/document.py``.
-
-    Lengths and letters are characters, fractions run from 0 to 1. ``-1`` takes a rule of the preset away.
-    """
-
-    min_letters: float | None = None
-    """Characters of the text."""
-    min_japanese_letters: float | None = None
-    """Japanese letters of the text: hiragana, katakana, kanji, and the marks 。．！？、，."""
-    min_hiragana_fraction: float | None = None
-    """Share of hiragana among the Japanese letters."""
-    max_katakana_fraction: float | None = None
-    """Share of katakana among the Japanese letters."""
-    min_japanese_fraction: float | None = None
-    """Share of Japanese letters among all characters."""
-    min_mean_sentence_length: float | None = None
-    """Mean length of a sentence."""
-    max_mean_sentence_length: float | None = None
-    """Mean length of a sentence."""
-    max_max_sentence_length: float | None = None
-    """Length of the longest sentence."""
-    max_ellipsis_fraction: float | None = None
-    """Share of sentences that end in … or ・ instead of a stop."""
-    max_duplicate_paragraph_fraction: float | None = None
-    """Share of paragraphs that repeat an earlier one."""
-    max_duplicate_paragraph_characters_fraction: float | None = None
-    """Share of characters in paragraphs that repeat an earlier one."""
-    max_duplicate_sentence_fraction: float | None = None
-    """Share of sentences that repeat an earlier one."""
-    max_duplicate_sentence_characters_fraction: float | None = None
-    """Share of characters in sentences that repeat an earlier one."""
-    max_top_2gram_fraction: float | None = None
-    """Share of the commonest 2-gram of characters among all 2-grams of the text."""
-    max_top_3gram_fraction: float | None = None
-    """Share of the commonest 3-gram of characters among all 3-grams of the text."""
-    max_top_4gram_fraction: float | None = None
-    """Share of the commonest 4-gram of characters among all 4-grams of the text."""
-    max_duplicate_5gram_fraction: float | None = None
-    """Share of the distinct 5-grams of characters that occur more than once."""
-    max_duplicate_6gram_fraction: float | None = None
-    """Share of the distinct 6-grams of characters that occur more than once."""
-    max_duplicate_7gram_fraction: float | None = None
-    """Share of the distinct 7-grams of characters that occur more than once."""
-    max_duplicate_8gram_fraction: float | None = None
-    """Share of the distinct 8-grams of characters that occur more than once."""
-    max_duplicate_9gram_fraction: float | None = None
-    """Share of the distinct 9-grams of characters that occur more than once."""
-    max_duplicate_10gram_fraction: float | None = None
-    """Share of the distinct 10-grams of characters that occur more than once."""
-
-
-READING = ("licence", "trim_lines", "normalise_punctuation", "cut_footer", "max_page_bytes", "max_damaged_share")
-"""Fields of the corpus page that the stage ``pages`` reads; all others are decisions, taken by the stage ``corpus``."""
+READING = (
+    "licence", "documents", "trim_lines", "normalise_punctuation", "cut_footer", "max_page_bytes", "max_damaged_share",
+)  # fmt: skip
+"""Fields of the corpus page that the stage ``pages`` reads."""
+FETCHING = ("common_crawl",)
+"""Fields that the stage ``crawl`` reads; all others are decisions, taken by the stages ``domain`` and ``corpus``."""
 
 
 class CorpusPage(Page):
@@ -111,11 +30,15 @@ class CorpusPage(Page):
 
     warc: list[str] = Field(default=[], json_schema_extra=WHERE_ONLY)
     """Paths and globs of WARC files; empty: the sample's crawl. Relative paths start at the recipe's folder."""
+    common_crawl: CommonCrawlPage | None = None
+    """A part of Common Crawl to fetch, instead of ``warc``."""
+    documents: list[DocumentsPage] = []
+    """What is no crawl: one table ``[[corpus.documents]]`` a source of files."""
     licence: str = ""
     """Licence of every page, where the licence table does not say otherwise."""
     licence_table: str = Field(default="", json_schema_extra=WHERE_ONLY)
     """A TSV file with columns ``url`` and ``licence``."""
-    preset: Literal["swallow-v1", "lenient"] = "swallow-v1"
+    preset: Literal["swallow-v1", "fineweb2-jpn", "lenient"] = "swallow-v1"
     """Which thresholds the rules start from."""
     rules: RulesPage = RulesPage()
     """Single thresholds that replace the preset's."""
@@ -125,7 +48,18 @@ class CorpusPage(Page):
     """Write ``，．`` as ``、。`` where the text itself prefers them (majority rule of Swallow)."""
     cut_footer: bool = True
     """Cut the text at the first footer line among its last ten."""
+    opt_out: OptOutPage = OptOutPage()
+    """Whose pages stay out."""
+    urls: UrlsPage = UrlsPage()
+    """Which kinds of sites stay out."""
+    words: WordsPage = WordsPage()
+    """How many NG words are too many."""
+    domain: list[ScorerPage] = []
+    """Learned selection: one table ``[[corpus.domain]]`` a scorer."""
     copies: CopiesPage = CopiesPage()
+    """How documents that repeat others are found."""
+    privacy: PrivacyPage = PrivacyPage()
+    """Which personal data is masked in kept documents."""
     max_page_bytes: Count = Field(default=2_000_000, ge=1_000)
     """Pages with more bytes than this (after decompression) are dropped."""
     max_damaged_share: float = Field(default=0.5, ge=0.0, le=1.0)
@@ -137,7 +71,7 @@ class CorpusPage(Page):
 
     def deciding(self) -> dict[str, Any]:
         """The fields that decide which documents are kept, once they are read."""
-        return {name: value for name, value in self.identity().items() if name not in READING}
+        return {name: value for name, value in self.identity().items() if name not in (*READING, *FETCHING)}
 
     def thresholds(self) -> dict[str, float]:
         """The thresholds in force: the preset's, with those of ``rules`` in their place; in the order of checking."""

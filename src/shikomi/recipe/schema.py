@@ -17,8 +17,15 @@ from shikomi.recipe.tokenizer import TokenizerPage
 from shikomi.recipe.train import AnnealPage, TrainPage
 from shikomi.recipe.tune import DialoguesPage, DpoPage, SftPage
 
-PATHS = (("corpus", "warc"), ("corpus", "licence_table"), ("model", "base"), ("dialogues", "sources", "path"))
+PATHS = (
+    ("corpus", "warc"), ("corpus", "licence_table"), ("corpus", "documents", "path"), ("corpus", "opt_out", "lists"),
+    ("corpus", "urls", "lists"), ("corpus", "words", "lists"), ("corpus", "domain", "positives"),
+    ("corpus", "domain", "negatives"), ("corpus", "copies", "earlier"), ("model", "base"),
+    ("dialogues", "sources", "path"),
+)  # fmt: skip
 """Keys whose values are paths or globs of outside files."""
+OWN_PAGES = ("warc", "common_crawl", "documents")
+"""Fields of the corpus page that bring pages of one's own, instead of the sample's."""
 MAX_NAME_BYTES = 240
 """File systems take names of 255 bytes; an ending such as ``.json.partial`` is added to a recipe's name."""
 
@@ -33,7 +40,7 @@ class Recipe(Page):
     redistribute: bool = False
     """Whether the weights are handed on to others. A source whose licence forbids it stops the build."""
     sample: SamplePage | None = None
-    """The synthetic web; used where ``corpus.warc`` is empty, or where dialogues have no source."""
+    """The synthetic web; used where the corpus has no pages of one's own, or where dialogues have no source."""
     corpus: CorpusPage = CorpusPage()
     tokenizer: TokenizerPage = TokenizerPage()
     model: ModelPage = ModelPage()
@@ -50,14 +57,14 @@ class Recipe(Page):
     def _sample_by_default(cls, given: Any) -> Any:
         if isinstance(given, dict) and given.get("sample") is None:
             corpus = given.get("corpus") or {}
-            warc = corpus.get("warc") if isinstance(corpus, dict) else getattr(corpus, "warc", None)
-            return {**given, "sample": None if warc else SamplePage()}
+            told = corpus.get if isinstance(corpus, dict) else lambda name: getattr(corpus, name, None)
+            return {**given, "sample": None if any(map(told, OWN_PAGES)) else SamplePage()}
         return given
 
     @property
     def synthetic(self) -> bool:
         """Whether the pages are those of the sample."""
-        return not self.corpus.warc
+        return not any(getattr(self.corpus, name) for name in OWN_PAGES)
 
 
 def conflicts(recipe: Recipe) -> list[RecipeError]:
@@ -65,6 +72,7 @@ def conflicts(recipe: Recipe) -> list[RecipeError]:
     found = [
         *_names(recipe),
         *_sample(recipe),
+        *_corpus(recipe),
         *_shapes(recipe),
         *_stretches(recipe),
         *_sources(recipe),
@@ -93,6 +101,26 @@ def _sample(recipe: Recipe) -> list[RecipeError]:
             )
         ]
     return []
+
+
+def _corpus(recipe: Recipe) -> list[RecipeError]:
+    page, found = recipe.corpus, []
+    if page.warc and page.common_crawl:
+        found.append(
+            RecipeError(
+                "corpus.warc and corpus.common_crawl both say where the pages come from",
+                where="corpus.common_crawl",
+                hint="keep one; what was fetched before is read with corpus.warc",
+            )
+        )
+    for key, names in (
+        ("corpus.documents", [source.name for source in page.documents]),
+        ("corpus.domain", [scorer.name for scorer in page.domain]),
+    ):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            found.append(RecipeError(f'the name "{twice[0]}" is given twice', where=key, hint="one name each"))
+    return found
 
 
 def _shapes(recipe: Recipe) -> list[RecipeError]:
