@@ -213,6 +213,18 @@ def test_damage_of_the_snapshot_itself_is_counted_and_kept(server, tmp_path):
     assert fetched(tmp_path)[next(iter(WHOLE))] == bytes(data)
 
 
+def test_without_looking_into_files_lengths_are_still_checked(server, tmp_path):
+    server.faults[FIRST] += [cut(5000), flipped(100)]
+    facts = fetch(page_of(server.base, parts="0", check_members=False), tmp_path)
+    assert facts["records"] is None
+    (data,) = fetched(tmp_path).values()
+    assert len(data) == len(LAID[WARCS[0]])
+    assert data != LAID[WARCS[0]], "a flipped byte is left for the reader of pages to find"
+    server.files[WARCS[1]] = b"<html>Please log in</html>"
+    with pytest.raises(DataError, match="no compressed WARC file"):
+        fetch(page_of(server.base, parts="1", check_members=False), tmp_path / "other")
+
+
 def three_lines(error: ShikomiError) -> list[str]:
     lines = str(error).splitlines()
     assert len(lines) == 3

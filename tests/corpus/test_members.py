@@ -28,9 +28,9 @@ def record(**fields: str) -> bytes:
 def test_a_whole_file_has_only_readable_members(tmp_path):
     path = tmp_path / "a.warc.gz"
     path.write_bytes(PAGE * 5)
-    assert examine(path) == Examined(15, 0, hashlib.sha256(PAGE * 5).hexdigest())
+    assert examine(path) == Examined(True, 15, 0, hashlib.sha256(PAGE * 5).hexdigest())
     path.write_bytes(b"")
-    assert examine(path) == Examined(0, 0, hashlib.sha256(b"").hexdigest())
+    assert examine(path) == Examined(True, 0, 0, hashlib.sha256(b"").hexdigest())
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ WHERE = {
     "longest_wait": "1h",
     "timeout": "5s",
     "gap_bytes": "1MB",
+    "check_members": False,
     "contact": "crawl@example.co.jp",
 }
 

@@ -47,7 +47,7 @@ def fetch_files(fetcher: Fetcher, page: CommonCrawlPage, names: list[str], out: 
     return {
         "files": len(ordered),
         "bytes": sum(row["bytes"] for row in ordered),
-        "records": sum(row["members"] for row in ordered),
+        "records": sum(row["members"] for row in ordered) if page.check_members else None,
         "damaged_records": sum(row["damaged"] for row in ordered),
     }
 
@@ -71,12 +71,13 @@ def _fetch_file(
         for attempt in itertools.count(1):
             tries += fetcher.pull(name, sink)
             sink.flush()
-            examined = examine(sink.partial)
-            if not examined.damaged or examined.sha256 == before or attempt >= page.attempts:
+            examined = examine(sink.partial, inflate=page.check_members)
+            bad = examined.damaged or not examined.compressed
+            if not bad or examined.sha256 == before or attempt >= page.attempts:
                 break
             before = examined.sha256
             sink.restart()
-        if examined.damaged and not examined.members:
+        if not examined.compressed and not examined.members:
             sink.restart()
             raise DataError(
                 "what comes is no compressed WARC file",

@@ -145,11 +145,12 @@ def _wanted(fetcher: Fetcher, page: CommonCrawlPage, name: str) -> Iterator[Any]
         pre_buffer=True,
         read_dictionary=[column for column in columns if column in _OFTEN_THE_SAME],
     )
-    for batch in file.iter_batches(row_groups=groups, columns=columns, use_threads=False) if groups else ():
-        kept = batch.filter(_mask(batch, page))
-        if kept.num_rows:
-            arrays = [kept.column(column).cast(field.type) for column, field in zip(_TAKEN, _SCHEMA, strict=True)]
-            yield pa.table(arrays, schema=_SCHEMA)
+    for group in groups:  # one at a time: what a call reads ahead stays in memory until the next
+        for batch in file.iter_batches(row_groups=[group], columns=columns, use_threads=False):
+            kept = batch.filter(_mask(batch, page))
+            if kept.num_rows:
+                arrays = [kept.column(column).cast(field.type) for column, field in zip(_TAKEN, _SCHEMA, strict=True)]
+                yield pa.table(arrays, schema=_SCHEMA)
 
 
 def _columns(page: CommonCrawlPage, there: set[str]) -> list[str]:

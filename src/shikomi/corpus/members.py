@@ -18,17 +18,33 @@ MAX_RECORD_BYTES = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """What a compressed file holds: members that can be read to their checksum, and stretches that cannot."""
+    """What a compressed file holds.
 
-    members: int
+    Attributes:
+        compressed: whether it begins as a compressed file does, or is empty.
+        members: those that can be read to their checksum; None if nobody looked.
+        damaged: stretches that cannot be read.
+        sha256: of the file.
+    """
+
+    compressed: bool
+    members: int | None
     damaged: int
     sha256: str
 
 
-def examine(path: Path) -> Examined:
-    """Inflate every member of a ``.gz`` file and check its CRC-32; damage does not end the reading."""
+def examine(path: Path, *, inflate: bool = True) -> Examined:
+    """Inflate every member of a ``.gz`` file and check its CRC-32; damage does not end the reading.
+
+    Args:
+        inflate: False: look at its beginning only.
+    """
     with open(path, "rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        file.seek(0)
+        compressed = file.read(len(MEMBER)) in (MEMBER, b"")
+        if not inflate:
+            return Examined(compressed, None, 0, sha256)
         size = path.stat().st_size
         members = damaged = position = 0
         whole = True
@@ -40,7 +56,7 @@ def examine(path: Path) -> Examined:
                 continue
             damaged += whole  # one stretch of damage counts once, however many starts it seems to have
             position, whole = _next_member(file, position + 1), False
-        return Examined(members, damaged, sha256)
+        return Examined(compressed, members, damaged, sha256)
 
 
 def _member_end(file: BinaryIO, start: int) -> int:
