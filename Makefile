@@ -40,7 +40,7 @@ setup: .venv/.setup  ## make .venv and install Shikomi at the pinned versions
 setup-dev: setup .venv/.setup-dev  ## setup, and what tests and checks need
 
 .venv/.setup-dev: .venv/.setup
-	$(PIP) install -c constraints.txt --no-build-isolation -e '.[dev]'
+	$(PIP) install -c constraints.txt --no-build-isolation -e '.[cluster,dev]'
 	@touch $@
 
 quickstart: setup  ## build recipes/quickstart.toml and talk to its model

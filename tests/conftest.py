@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 from collections.abc import Generator
@@ -34,6 +35,13 @@ def chromium() -> str:
     if not found:
         pytest.skip("Chromium is absent: apt-get install chromium, or set SHIKOMI_CHROMIUM to its path")
     return found
+
+
+@pytest.fixture(scope="session")
+def ray() -> None:
+    """Ray is installed, or a skip that says how to get it."""
+    if importlib.util.find_spec("ray") is None:
+        pytest.skip("Ray is absent: pip install -c constraints.txt -e '.[cluster]'")
 
 
 def forbidden_skips() -> set[str]:

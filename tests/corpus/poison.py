@@ -11,7 +11,7 @@ from pathlib import Path
 
 from shikomi.compute.pool import tick
 from shikomi.corpus.crawl import Record
-from shikomi.corpus.quarantine import Watch
+from shikomi.corpus.quarantine import _MARK, Watch, _key, strike
 from shikomi.io import write_json
 
 
@@ -73,3 +73,11 @@ def make(task: Task) -> list[str]:
             rows.append(f"{record.url} {record.problem} {record.detail}".strip())
         write_json(task.shard, {"rows": rows, "quarantined": watch.quarantined})
     return rows
+
+
+def struck(task: Task, number: int) -> None:
+    """As if a worker had died at a record of the shard, out of time."""
+    beside = [task.shard.with_name(f"{task.shard.name}.{kind}.partial") for kind in ("mark", "trace")]
+    beside[0].write_bytes(_MARK.pack(number, _key(task.fingerprint), 2.0))
+    beside[1].write_text("where it was")
+    assert strike(task.shard)

@@ -6,10 +6,10 @@ import pytest
 
 from shikomi.compute.local import LocalPool
 from shikomi.compute.pool import Limits
-from shikomi.corpus.quarantine import _MARK, _key, strike
+from shikomi.corpus.quarantine import strike
 from shikomi.errors import ShikomiError
 from shikomi.io import read_json
-from tests.corpus.poison import Task, make
+from tests.corpus.poison import Task, make, struck
 
 LIMITS = Limits(seconds=0.8, memory_bytes=40_000_000)
 
@@ -69,17 +69,12 @@ def test_a_death_before_the_first_record_counts_as_the_pools_own(tmp_path):
 def test_strikes_against_other_contents_do_not_count(tmp_path):
     shard = tmp_path / "shard.json"
     for _ in range(2):
-        struck(shard, "old", 0)
+        struck(Task(shard, fingerprint="old"), 0)
     assert make(Task(shard, count=1, fingerprint="new")) == [good(0)]
     for _ in range(2):
-        struck(shard, "new", 0)
+        struck(Task(shard, fingerprint="new"), 0)
     assert make(Task(shard, count=1, fingerprint="new"))[0].startswith(good(0) + " quarantined")
     assert make(Task(shard, count=1, fingerprint="new")) == [good(0)]  # a finished shard's strikes are forgotten
-
-
-def struck(shard, fingerprint: str, number: int) -> None:
-    shard.with_name(shard.name + ".mark.partial").write_bytes(_MARK.pack(number, _key(fingerprint), 1.0))
-    assert strike(shard)
 
 
 def test_an_item_that_kills_without_end_is_an_error(tmp_path, monkeypatch):

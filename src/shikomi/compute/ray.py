@@ -103,11 +103,14 @@ def connect(address: str) -> Any:
         raise MachineError(
             "Ray is not installed", where="site: ray", hint="pip install 'shikomi[cluster]'; or use another site file"
         ) from error
+    if ray.is_initialized() and port and ray.get_runtime_context().gcs_address != address:
+        ray.shutdown()  # another cluster's
     if not ray.is_initialized():
         try:
             if port:
                 socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+            _silence()
         except (OSError, RuntimeError, ValueError) as error:
             raise MachineError(
                 f"no Ray cluster answers: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
@@ -115,6 +118,14 @@ def connect(address: str) -> Any:
                 hint="on its head: ray start --head; then name its host:port in the site file",
             ) from error
     return ray
+
+
+def _silence() -> None:
+    """Keep Ray from printing the deaths of workers on the output: they are dealt with here, and data goes there."""
+    from ray._private import worker
+
+    if hasattr(worker, "print_to_stdstream"):
+        worker.print_to_stdstream = lambda *_, **__: None
 
 
 def versions() -> dict[str, str]:
