@@ -34,6 +34,10 @@ ROW = ["[会社の歩み]", "[製品の一覧]", "[ホームの頁]"]
             Line("句点はなくてもとても長くて平仮名のある行は文章の一部であると見なされることになっているのである"),
             RUNNING,
         ),
+        (
+            Line("第一条 農林水産大臣ハ農林水産省令ノ定ムル所ニ依リ臘虎又ハ膃肭獣ノ猟獲ヲ禁止又ハ制限スルコトヲ得"),
+            RUNNING,
+        ),
         (Line("会社の歩み", linked=True), LINK),
         (Line("ホーム > 会社 > 歩み > 今"), LINK),
         (Line("Copyright (C) 2026 Example Inc. All Rights Reserved."), BOILERPLATE),
@@ -108,6 +112,18 @@ def test_a_page_without_running_text_has_none_or_what_is_no_link():
     facts = ["設立\t1998年4月1日", "資本金\t3,000万円", "従業員数\t120名"]
     assert trim(lines("[会社の歩み]", *facts, "© 2026")) == facts
     assert trim(lines(*ROW, *facts[:1], *ROW)) == []
+    assert trim(lines(*ROW, "# 製品", "一覧\t二つ", *ROW)) == ["製品", "一覧\t二つ"]
+
+
+def test_latin_sentences_are_text_on_a_page_mostly_of_such():
+    sentence = "A long line that ends with a full stop is a sentence in any script, whatever the page around it."
+    assert trim(lines("Home", "[News]", sentence, "Contact")) == [sentence]
+    assert trim(lines(*TEXT, *TEXT, *TEXT, sentence)) == [*TEXT, *TEXT, *TEXT]
+
+
+def test_numbers_that_count_up_go():
+    assert trim(lines(TEXT[0], "> x = 1", "1", "2", "3", TEXT[2])) == [TEXT[0], "x = 1", TEXT[2]]
+    assert trim(lines(TEXT[0], "1", "2", "7", TEXT[2])) == [TEXT[0], "1", "2", "7", TEXT[2]]
 
 
 def test_the_footer_is_cut_from_its_first_line_on():

@@ -10,7 +10,9 @@ from typing import NamedTuple
 RUNNING, LINK, BOILERPLATE, OTHER = "running", "link", "boilerplate", "other"
 
 LONG_LINE = 40
-"""A line of this many characters with hiragana in it is running text even without a full stop (chosen by eye)."""
+"""A line of this many characters with kana in it is running text even without a full stop (chosen by eye)."""
+LONG_LATIN = 80
+"""A line of this many characters that ends as a sentence does is running text on a page mostly of such lines."""
 MAX_BOILERPLATE = 160
 """A longer line is never taken for boilerplate because of a word in it."""
 MAX_CUT = 0.25
@@ -46,6 +48,7 @@ _FOOTER_PATTERN = re.compile("|".join(map(re.escape, _FOOTER_WORDS)))
 
 _STOP = re.compile("[。．！？]")
 _KANA_OR_COMMA = re.compile("[\u3041-\u3096、，]")
+_KATAKANA = re.compile("[\u30a1-\u30fa]{2}|[\u3400-\u9fff][\u30a1-\u30fa][\u3400-\u9fff]")
 _BREADCRUMB = re.compile(r"\s[>＞»›]\s|^[^。]{1,30}(?:[>＞»›][^。>＞»›]{1,40}){2,}$")
 _ARROW = re.compile("[>＞»›]")
 _CODE = re.compile(r"[{};$\\]|\(\)|::|->|^//|^#include\b|[=<>]=|\w\(.*\)|^\[?\w+@\w+|^</?\w+")
@@ -99,7 +102,7 @@ def kind_of(line: Line, words: Sequence[str] = _WORDS) -> str:
         return RUNNING
     if length <= MAX_BOILERPLATE and _ARROW.search(text) and _BREADCRUMB.search(text) and not _CODE.search(text):
         return LINK
-    return RUNNING if has_kana and length >= LONG_LINE else OTHER
+    return RUNNING if length >= LONG_LINE and (has_kana or _KATAKANA.search(text)) else OTHER
 
 
 def trim(lines: Sequence[Line], title: str = "") -> list[str]:
@@ -113,8 +116,13 @@ def trim(lines: Sequence[Line], title: str = "") -> list[str]:
     words = [word for word in _WORDS if word in whole]
     kinds = [kind_of(line, words) for line in lines]
     _acquit(lines, kinds)
+    _drop_counting(lines, kinds)
     rows = _drop_rows(lines, kinds)
-    running = _without_stragglers([index for index, kind in enumerate(kinds) if kind == RUNNING], rows, lines)
+    running = [index for index, kind in enumerate(kinds) if kind == RUNNING]
+    latin = _latin(lines, kinds)
+    if _size(lines, latin) > _size(lines, running):
+        running = sorted(running + latin)
+    running = _without_stragglers(running, rows, lines)
     if not running:
         return _unspoken(lines, kinds)
     first, last = running[0], running[-1]
@@ -133,12 +141,36 @@ def trim(lines: Sequence[Line], title: str = "") -> list[str]:
     return kept
 
 
+def _latin(lines: Sequence[Line], kinds: Sequence[str]) -> list[int]:
+    """Lines that end as sentences do in other scripts."""
+    return [
+        index
+        for index, (line, kind) in enumerate(zip(lines, kinds, strict=True))
+        if kind == OTHER and len(line.text) >= LONG_LATIN and line.text[-1] in ".!?" and not line.code
+    ]
+
+
 def _acquit(lines: Sequence[Line], kinds: list[str]) -> None:
     """Take a sentence between two lines of running text for text, though it speaks of cookies; changes ``kinds``."""
     for index in range(_EDGE_LINES, len(lines) - _EDGE_LINES):
         around = kinds[index - 1] == kinds[index + 1] == RUNNING
         if around and kinds[index] == BOILERPLATE and lines[index].text.endswith("。"):
             kinds[index] = RUNNING
+
+
+def _drop_counting(lines: Sequence[Line], kinds: list[str]) -> None:
+    """Take lines that count up (numbers beside code, numbers of pages) for boilerplate; changes ``kinds``."""
+    start = 0
+    for index in range(1, len(lines) + 1):
+        if index < len(lines) and _follows(lines[index - 1].text, lines[index].text):
+            continue
+        if index - start >= MIN_ROW:
+            kinds[start:index] = [BOILERPLATE] * (index - start)
+        start = index
+
+
+def _follows(number: str, after: str) -> bool:
+    return len(number) < 6 and number.isdecimal() and after.isdecimal() and int(after) == int(number) + 1
 
 
 def _drop_rows(lines: Sequence[Line], kinds: list[str]) -> list[int]:
@@ -202,14 +234,18 @@ def _is_structure(line: Line) -> bool:
 
 def _without_stragglers(running: list[int], rows: list[int], lines: Sequence[Line]) -> list[int]:
     """Leave out a sentence or two that stand alone after a long row of links, at the end of a page."""
-    total = sum(len(lines[index].text) for index in running)
+    total = _size(lines, running)
     for row in reversed(rows):
         after = [index for index in running if index > row]
-        size = sum(len(lines[index].text) for index in after)
-        if len(after) > 2 or size * 20 > total:
+        if len(after) > 2 or _size(lines, after) * 20 > total:
             break
         running = running[: len(running) - len(after)]
     return running
+
+
+def _size(lines: Sequence[Line], indices: Sequence[int]) -> int:
+    """Characters of some lines."""
+    return sum(len(lines[index].text) for index in indices)
 
 
 def _above(lines: Sequence[Line], kinds: Sequence[str], first: int) -> int:
@@ -243,14 +279,21 @@ def _below(lines: Sequence[Line], kinds: Sequence[str], last: int) -> int:
 
 
 def _unspoken(lines: Sequence[Line], kinds: Sequence[str]) -> list[str]:
-    """What a page without a sentence has to say: what is no link and not about the page, if that is most of it."""
+    """What a page without a sentence has to say: what is no link and not about the page, if that is most of it; else
+    its first heading with what follows at once."""
     kept = [
         line.text
         for line, kind in zip(lines, kinds, strict=True)
         if kind == OTHER and not _ABOUT_THE_PAGE.match(line.text)
     ]
     size = sum(map(len, kept))
-    return kept if size >= MIN_UNSPOKEN and size * 2 > sum(len(line.text) for line in lines) else []
+    if size >= MIN_UNSPOKEN and size * 2 > sum(len(line.text) for line in lines):
+        return kept
+    start = next((index for index, line in enumerate(lines) if line.heading and not line.linked), len(lines))
+    stop = start + 1
+    while stop < len(lines) and kinds[stop] == OTHER:
+        stop += 1
+    return [line.text for line in lines[start:stop]]
 
 
 def _is_title(line: Line, kind: str, title: str) -> bool:
