@@ -15,10 +15,7 @@ from shikomi.corpus.marks import mark, read, single
 
 _TITLE = re.compile(r"<title[^>]*>([^<]{1,500})", re.IGNORECASE)
 _TAG = re.compile(r"<[^>]*>")
-_SPACES = re.compile(r" *[\u00a0\u3000\u2000-\u200b\ufeff][ \u00a0\u3000\u2000-\u200b\ufeff]*")
-_ODD_SPACE = re.compile(r"[\u00a0\u3000\u2000-\u200b\ufeff]")
-_DOUBLE_SPACE = re.compile(" {2,}")
-_TABS = re.compile(r"[ \u00a0\u3000\u2000-\u200b\ufeff]*\t[ \t\u00a0\u3000\u2000-\u200b\ufeff]*")
+_ODD_SPACES = "\u00a0\u3000\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b\ufeff"
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x85\u2028\u2029\u2060\ufffd]")
 _BULLET = re.compile("^[•◦▪‣] ?")
 _HAS_BULLET = re.compile("[•◦▪‣]")
@@ -41,6 +38,8 @@ _NESTING_TAG = re.compile(
     "<(/?)(?!/?(?:br|img|hr|input|meta|link|area|base|col|embed|source|track|wbr|param|p|li|dt|dd|option)\\b)[a-z]",
     re.IGNORECASE,
 )
+_NEVER_NESTING = ("</", "<br>", "<br ", "<br/>", "<img ", "<p>", "<li>", "<dt>", "<dd>")
+"""Tags that surely open nothing that counts."""
 _CALLED_COMMENT = re.compile("(?:id|class)\\s*=\\s*[\"'][^\"'>]*(?:comment|reply|replies)", re.IGNORECASE)
 _READINGS = ["rt", "rp"]
 """Elements that repeat a word in kana (ruby); their text stands beside the word it reads."""
@@ -71,19 +70,29 @@ def extract_lines(page: str, *, comments: bool = False, main_content: bool = Tru
         skip_elements=_READINGS if "<ruby" in page else None,
     )
     text = _CONTROL.sub("", text.replace("\r", "\n"))
-    if "\t" in text:
-        text = _TABS.sub("\t", text)
-    text = single(text)
-    if _ODD_SPACE.search(text):
-        text = _SPACES.sub(" ", text)
+    text = _single_spaces(single(text))
     lines = [line for line in map(str.strip, text.split("\n")) if line]
-    lines = [_DOUBLE_SPACE.sub(" ", line) if "  " in line else line for line in lines]
     return read([_BULLET.sub("・", line) for line in lines] if _HAS_BULLET.search(text) else lines)
+
+
+def _single_spaces(text: str) -> str:
+    """A text with spaces of every kind as single spaces, and as one tab where there is a tab among them."""
+    for space in _ODD_SPACES:
+        if space in text:
+            text = text.replace(space, " ")
+    while "  " in text:
+        text = text.replace("  ", " ")
+    if "\t" in text:
+        text = text.replace(" \t", "\t").replace("\t ", "\t")
+        while "\t\t" in text:
+            text = text.replace("\t\t", "\t")
+    return text
 
 
 def _is_deep(page: str) -> bool:
     """Whether elements are nested so deep that the search for the main content takes seconds (it is quadratic)."""
-    if page.count("<") < MAX_DEPTH:
+    tags = page.count("<")
+    if tags < MAX_DEPTH or tags - sum(map(page.count, _NEVER_NESTING)) < MAX_DEPTH:
         return False
     steps = (-1 if closing else 1 for closing in _NESTING_TAG.findall(page))
     return max(itertools.accumulate(steps), default=0) > MAX_DEPTH

@@ -7,10 +7,10 @@ import re
 from shikomi.corpus.measures import HIRAGANA, KATAKANA, LONG_VOWEL, SPACE, class_counts, code_points
 
 _HEAD_BYTES = 4096
-_SAYS_JAPANESE = re.compile(
-    rb"""(?:\blang\s*=\s*["']?ja\b|charset\s*=\s*["']?\s*
-    (?:shift[_-]?jis|x-sjis|sjis|windows-31j|ms932|cp932|x-euc-jp|euc-?jp|iso-2022-jp))""",
-    re.IGNORECASE | re.VERBOSE,
+# Two patterns that start with a plain word, on lower-case bytes: those are found fast.
+_LANGUAGE = re.compile(rb"""lang\s*=\s*["']?ja\b""")
+_CHARSET = re.compile(
+    rb"""charset\s*=\s*["']?\s*(?:shift[_-]?jis|x-sjis|sjis|windows-31j|ms932|cp932|x-euc-jp|euc-?jp|iso-2022-jp)"""
 )
 _HEADER_SAYS_JAPANESE = re.compile(
     r"charset\s*=\s*\W?(?:shift|x-sjis|sjis|windows-31j|ms932|cp932|x-euc-jp|euc-?jp|iso-2022-jp)"
@@ -37,16 +37,28 @@ def may_be_japanese(payload: bytes, content_type: str = "") -> bool:
         payload: the page's bytes.
         content_type: the HTTP header, lower case.
     """
-    if _SAYS_JAPANESE.search(payload, 0, _HEAD_BYTES) or _HEADER_SAYS_JAPANESE.search(content_type):
+    if _says_japanese(payload[:_HEAD_BYTES].lower()) or _HEADER_SAYS_JAPANESE.search(content_type):
         return True
     if payload.isascii():
         return b"\x1b$" in payload or payload.count(b"&#123") >= MIN_KANA_BYTES  # ISO-2022-JP; kana as entities
     if payload.count(_UTF8_KANA) >= MIN_KANA_BYTES:
         return True
     for particles in (_SHIFT_JIS_PARTICLES, _EUC_JP_PARTICLES):
-        if sum(payload.count(pair) for pair in particles) >= MIN_PARTICLES:
+        enough = payload.count(particles[0][:1]) >= MIN_PARTICLES  # they share their first byte
+        if enough and sum(map(payload.count, particles)) >= MIN_PARTICLES:
             return True
     return payload[:2] in (b"\xff\xfe", b"\xfe\xff")
+
+
+def _says_japanese(head: bytes) -> bool:
+    """Whether the start of a page, in lower case, declares the language or a Japanese charset."""
+    if _CHARSET.search(head):
+        return True
+    return any(found.start() == 0 or not _is_word(head[found.start() - 1]) for found in _LANGUAGE.finditer(head))
+
+
+def _is_word(byte: int) -> bool:
+    return (byte < 128 and chr(byte).isalnum()) or byte == ord("_")
 
 
 def is_japanese(text: str) -> tuple[bool, str]:

@@ -95,10 +95,17 @@ def read(lines: Iterable[str]) -> list[Line]:
     for line in lines:
         if not line or line in _BARE:
             continue
-        if _MARK.search(line) is None:
+        first = _MARK.search(line)
+        if first is None:
             if link and len(found) - opened >= _MAX_LINK_LINES:
                 link = _unlink(found, opened)
-            found.append(Line(line, linked=link and not code, code=code))
+            found.append(Line(line, link and not code, False, code))
+            continue
+        second = _MARK.search(line, 1) if line[0] == START and line[-1] == END else None
+        if second and second.start() == len(line) - 1:  # most marked lines: one link and nothing else
+            text, link = line[1:-1].strip(), False
+            if text and text not in _BARE:
+                found.append(Line(text, not code, False, code))
             continue
         text = _MARK.sub("", line)
         if "  " in text:
