@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import random
+import unicodedata
 
 import numpy as np
 import pytest
 
 from shikomi.corpus import minhash
 from shikomi.corpus.clusters import agreement
-from shikomi.corpus.minhash import band_keys, shingles, signature
+from shikomi.corpus.extract import comparable
+from shikomi.corpus.minhash import band_keys, comparable_points, exact_key, shingles, signature
 from tests.corpus.pages import japanese_text
 from tests.corpus.test_dedup import changed, jaccard
 
@@ -74,6 +76,20 @@ def test_values_are_spread_evenly():
         counts += np.bincount(signature(text, 800) & 255, minlength=256)
     # Chi-square with 255 degrees of freedom: mean 255, standard deviation 22.6.
     assert ((counts - 125) ** 2 / 125).sum() < 255 + 5 * 22.6
+
+
+def test_texts_are_compared_without_case_width_and_white_space():
+    texts = ["Ａｂｃ　日本\n語", "ABC日本語", "abc 日本語 ", "𠮷野家 Ünï", "ｶﾞ㍻①", "", " \u3000\t\n", "x\ud800y"]
+    for text in [*texts, japanese_text(1), "".join(chr(point) for point in range(0x20, 0xD800, 7))]:
+        points = comparable_points(text)
+        plain = comparable(text)
+        odd = [letter for letter in "".join(unicodedata.normalize("NFKC", text)) if len(letter.casefold()) > 1]
+        if not odd:
+            assert "".join(map(chr, points)) == plain
+            assert np.array_equal(signature(points, 100), signature(plain, 100))
+            assert exact_key(points) == exact_key(plain)
+    assert "".join(map(chr, comparable_points("Straße"))) == "straße"
+    assert len({exact_key(text) for text in texts}) == len(texts)
 
 
 def test_short_texts_are_told_apart():

@@ -13,12 +13,13 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
+import unicodedata
 
 import numpy as np
 
 from shikomi.corpus.measures import code_points
 
-VERSION = 2
+VERSION = 3
 """Of the signature; signatures of different versions cannot be compared."""
 SHINGLE = 5
 """Characters of a shingle (Swallow corpus v1)."""
@@ -36,14 +37,46 @@ _EMPTY = np.uint32(0xFFFFFFFF)
 _VALUE = np.uint32((1 << _VALUE_BITS) - 1)
 
 
-def exact_key(text: str) -> bytes:
-    """16 bytes that are equal for equal texts (BLAKE2b)."""
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+def comparable_points(text: str) -> np.ndarray:
+    """Code points of a text as copies are compared, uint32 [characters].
+
+    Compatibility forms are folded (NFKC), white space and letter case taken away; the same as ``extract.comparable``
+    but for the few letters whose other case is more than one letter or stands beyond U+FFFF.
+    """
+    points = code_points(unicodedata.normalize("NFKC", text))
+    folded = _folding().take(points, mode="clip")
+    if len(points) and points.max() > 0xFFFF:
+        folded = np.where(points > 0xFFFF, points, folded)
+    stays = folded != 0
+    return folded if stays.all() else folded[stays]
 
 
-def shingles(text: str) -> np.ndarray:
-    """Hashes of a text's character 5-grams, uint32 [shingles], repeats included; a shorter text is one shingle."""
-    points = code_points(text)
+@functools.cache
+def _folding() -> np.ndarray:
+    """Each code point without its case, 0 for white space; uint32 [65536]."""
+    table = np.arange(0x10000, dtype=np.uint32)
+    for point in range(0x10000):
+        letter = chr(point)
+        folded = letter.casefold()
+        if letter.isspace():
+            table[point] = 0
+        elif folded != letter and len(folded) == 1:
+            table[point] = ord(folded)
+    return table
+
+
+def exact_key(text: str | np.ndarray) -> bytes:
+    """16 bytes that are equal for equal texts, or code points (of SHA-256, for which processors have instructions)."""
+    points = code_points(text) if isinstance(text, str) else text
+    return hashlib.sha256(points.astype("<u4").tobytes()).digest()[:16]
+
+
+def shingles(text: str | np.ndarray) -> np.ndarray:
+    """Hashes of the character 5-grams of a text (or its code points), uint32 [shingles], repeats included.
+
+    A text of fewer characters is one shingle.
+    """
+    points = code_points(text) if isinstance(text, str) else text
     if len(points) < SHINGLE:
         points = np.concatenate([points + np.uint32(1), np.zeros(SHINGLE - len(points), dtype=np.uint32)])
     pairs = points[:-1] * _SPREAD_1
@@ -56,8 +89,8 @@ def shingles(text: str) -> np.ndarray:
     return keys
 
 
-def signature(text: str, slots: int) -> np.ndarray:
-    """The signature of a text, uint32 [slots], slots from 1 to 65,536.
+def signature(text: str | np.ndarray, slots: int) -> np.ndarray:
+    """The signature of a text (or its code points), uint32 [slots], slots from 1 to 65,536.
 
     A slot's value is the smallest hash of the first round that reaches it, the round in its upper bits; as many rounds
     are made at once as are expected to fill every slot, which changes nothing but the time.
@@ -99,9 +132,17 @@ def _salt(number: int) -> np.uint32:
 
 
 def band_keys(values: np.ndarray, bands: int) -> np.ndarray:
-    """One 64-bit key a band of a signature, uint64 [bands]; texts that share a key are candidates for copies."""
-    rows = values.astype(np.uint64).reshape(bands, -1)
-    return _widely((rows * _factors(rows.shape[1])).sum(axis=1, dtype=np.uint64))
+    """One 64-bit key a band of one or more signatures; texts that share a key are candidates for copies.
+
+    Args:
+        values: uint32 [slots] or [texts, slots].
+        bands: how many bands; they share the slots out.
+
+    Returns:
+        uint64 [bands] or [texts, bands].
+    """
+    rows = values.astype(np.uint64).reshape(*values.shape[:-1], bands, values.shape[-1] // bands)
+    return _widely(rows @ _factors(rows.shape[-1]))
 
 
 @functools.cache

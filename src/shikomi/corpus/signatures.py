@@ -21,8 +21,7 @@ import pyarrow.compute
 import pyarrow.parquet as parquet
 
 from shikomi.compute.pool import tick
-from shikomi.corpus.extract import comparable
-from shikomi.corpus.minhash import SHINGLE, band_keys, exact_key, shingles, signature
+from shikomi.corpus.minhash import SHINGLE, band_keys, comparable_points, exact_key, shingles, signature
 from shikomi.corpus.minhash import VERSION as SIGNATURE_VERSION
 from shikomi.data.document import KEPT
 from shikomi.errors import DataError
@@ -107,8 +106,8 @@ def sign_shard(task: SignTask) -> int:
 
 def _sign(batch: pa.RecordBatch, rows: np.ndarray, page: CopiesPage, columns: pa.Schema) -> pa.Table:
     """Signed rows of some documents, which stand at ``rows`` of their shard."""
-    plain = [comparable(text) for text in batch["text"].to_pylist()]
-    exact = np.frombuffer(b"".join(exact_key(text) for text in plain), dtype="<u8").reshape(-1, 2)
+    plain = [comparable_points(text) for text in batch["text"].to_pylist()]
+    exact = np.frombuffer(b"".join(exact_key(points) for points in plain), dtype="<u8").reshape(-1, 2)
     urls, hosts = batch["url"].to_pylist(), batch["host"].to_pylist()
     made: dict[str, Any] = {
         "row": rows.astype(np.int32),
@@ -122,13 +121,13 @@ def _sign(batch: pa.RecordBatch, rows: np.ndarray, page: CopiesPage, columns: pa
         **{name: batch[name] for name in TEXTS},
     }
     if page.near:
-        values = np.stack([signature(text, page.slots) for text in plain])
-        keys = np.stack([band_keys(row, page.bands) for row in values])
+        values = np.stack([signature(points, page.slots) for points in plain])
+        keys = band_keys(values, page.bands)
         made |= {band_column(band): np.ascontiguousarray(keys[:, band]) for band in range(page.bands)}
         low = pa.py_buffer(values.astype(np.uint8).tobytes())
         made["slots"] = pa.FixedSizeBinaryArray.from_buffers(pa.binary(page.slots), len(rows), [None, low])
         if page.verify == "text":
-            made["shingles"] = [np.unique(shingles(text)) for text in plain]
+            made["shingles"] = [np.unique(shingles(points)) for points in plain]
     return pa.table({name: pa.array(made[name], type=columns.field(name).type) for name in columns.names})
 
 
