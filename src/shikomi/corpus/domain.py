@@ -7,6 +7,7 @@ of its host; these scores give the AUC with its interval and the calibration. Th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -134,16 +135,14 @@ def learn_scorer(
     wanted_examples, others, sample = _gather(page, positives, negatives, corpus)
     examples = wanted_examples + others
     wanted = np.arange(len(examples)) < len(wanted_examples)
-    rows = _rows([example.text for example in examples], page)
-    parts, groups, held_by = deal(examples, wanted.tolist(), page.folds, page.seed)
-    unseen = _unseen_margins(rows, wanted, np.array(parts), page, progress)
-    slope, intercept = calibrate(unseen, wanted)
-    weights, bias = _fit(rows, wanted, np.arange(len(examples)), page)
-    scores = probability(unseen, slope, intercept)
+    unseen = held_out(examples, wanted, page, progress=progress)
+    slope, intercept = calibrate(unseen.margins, wanted)
+    weights, bias = _fit(unseen.rows, wanted, np.arange(len(examples)), page)
+    scores = probability(unseen.margins, slope, intercept)
     of_sample = _sample_scores(sample, examples, scores, page, (weights, bias, slope, intercept))
     threshold = _threshold(page, of_sample)
-    low, high = area_interval(unseen, wanted, np.unique(groups, return_inverse=True)[1], seed=page.seed)
-    auc = {"auc": digits(area(unseen, wanted)), "low": digits(low), "high": digits(high)}
+    low, high = area_interval(unseen.margins, wanted, unseen.groups, seed=page.seed)
+    auc = {"auc": digits(area(unseen.margins, wanted)), "low": digits(low), "high": digits(high)}
     told = {
         "name": page.name,
         "version": VERSION,
@@ -161,7 +160,7 @@ def learn_scorer(
             "epochs": page.epochs,
             "seed": page.seed,
         },
-        "held_out": {"by": held_by, "folds": page.folds, "groups": len(set(groups)), **auc},
+        "held_out": {"by": unseen.by, "folds": page.folds, "groups": len(np.unique(unseen.groups)), **auc},
         "calibration": {"method": METHOD, "slope": slope, "intercept": intercept, **reliability(scores, wanted)},
         "histogram": {
             "positives": histogram(scores[wanted]),
@@ -169,19 +168,60 @@ def learn_scorer(
             "corpus": histogram(of_sample),
         },
         "corpus_kept": digits((of_sample >= threshold).mean()) if len(of_sample) else None,
-        "ngrams": strongest(examples, wanted, rows, weights, page),
+        "ngrams": strongest(examples, wanted, unseen.rows, weights, page),
     }
     _write(out, told, weights, margin(sample, of_sample, threshold))
     progress(page.folds + 1, page.folds + 1, "models", f"AUC {auc['auc']:.3f}")
     return {
         "positives": len(wanted_examples),
         "negatives": len(others),
-        "held_out_by": held_by,
+        "held_out_by": unseen.by,
         **auc,
         "calibration_error": told["calibration"]["error"],
         "threshold": threshold,
         "corpus_kept": told["corpus_kept"],
     }
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What models say of documents whose hosts they have not seen.
+
+    Attributes:
+        rows: features of the documents.
+        margins: of each, by the model that was learned without its part; float64 [documents].
+        groups: what was held together, numbered; int [documents].
+        by: ``host`` or ``document``.
+    """
+
+    rows: Rows
+    margins: np.ndarray
+    groups: np.ndarray
+    by: str
+
+
+def held_out(
+    examples: Sequence[Example], wanted: np.ndarray, page: ScorerPage, *, progress: Progress = silent
+) -> HeldOut:
+    """Score every document by a model that was learned without the documents of its host.
+
+    Args:
+        examples: documents.
+        wanted: bool [documents].
+        page: the scorer's page.
+        progress: told models learned, of one more than there are parts.
+    """
+    rows = _rows([example.text for example in examples], page)
+    dealt, groups, by = deal(examples, wanted.tolist(), page.folds, page.seed)
+    parts = np.array(dealt)
+    margins = np.zeros(len(rows))
+    for number in range(page.folds):
+        inside = parts == number
+        if inside.any():
+            weights, bias = _fit(rows, wanted, np.flatnonzero(~inside), page)
+            margins[inside] = rows.take(np.flatnonzero(inside)).margins(weights) + bias
+        progress(number + 1, page.folds + 1, "models", "held-out hosts")
+    return HeldOut(rows, margins, np.unique(groups, return_inverse=True)[1], by)
 
 
 def look_domain(folder: Path) -> dict[str, Any]:
@@ -241,20 +281,6 @@ def _fit(rows: Rows, wanted: np.ndarray, chosen: np.ndarray, page: ScorerPage) -
     weights = np.zeros(rows.num_features, dtype=np.float32)
     weights[left], bias = learn(packed, wanted[chosen], epochs=page.epochs, seed=page.seed)
     return weights, bias
-
-
-def _unseen_margins(
-    rows: Rows, wanted: np.ndarray, parts: np.ndarray, page: ScorerPage, progress: Progress
-) -> np.ndarray:
-    """The margin of each row by a model that was learned without the row's part, float64 [rows]."""
-    unseen = np.zeros(len(rows))
-    for number in range(page.folds):
-        inside = parts == number
-        if inside.any():
-            weights, bias = _fit(rows, wanted, np.flatnonzero(~inside), page)
-            unseen[inside] = rows.take(np.flatnonzero(inside)).margins(weights) + bias
-        progress(number + 1, page.folds + 1, "models", "held-out hosts")
-    return unseen
 
 
 def _write(out: Path, told: dict[str, Any], weights: np.ndarray, around: list[dict[str, Any]]) -> None:
