@@ -186,6 +186,7 @@ def languages(page: Crawled) -> list[str]:
         ({"languages": []}, lambda page: True),
         ({"hosts": ["example.co.jp"]}, lambda page: page.host.endswith(".example.co.jp") and is_japanese(page)),
         ({"hosts": ["C2.example.org", "d3.example.ne.jp"]}, lambda page: page.host in (C2, "d3.example.ne.jp")),
+        ({"hosts": ["10.0.0.1", "c2.example.org"]}, lambda page: page.host == C2),
         ({"hosts": ["www.c2.example.org"]}, lambda page: page.host == C2),
     ],
 )
@@ -211,6 +212,15 @@ def test_hosts_are_looked_for_only_where_they_can_be(server, tmp_path):
     some = fetch(index_page(server.base, hosts=["d3.example.ne.jp"]), tmp_path / "some")
     assert 0 < some["records"] < everything["records"]
     assert len(server.of(".parquet")) < all_bytes
+
+
+def test_an_index_without_statistics_is_read_whole(server, tmp_path):
+    for path in [path for path in LAID if "subset=warc" in path]:
+        sink = pa.BufferOutputStream()
+        pq.write_table(pq.read_table(pa.BufferReader(LAID[path])), sink, write_statistics=False, use_dictionary=False)
+        server.files[path] = sink.getvalue().to_pybytes()
+    fetch(index_page(server.base, hosts=["d3.example.ne.jp"]), tmp_path)
+    assert urls(tmp_path) == {"https://d3.example.ne.jp/page/3.html"}
 
 
 @pytest.mark.parametrize("limit", [1, 4, 12, 500])

@@ -95,7 +95,7 @@ def test_wet_files_become_warc_files_by_name(server, tmp_path):
 TROUBLES = {
     "cut once": [cut(5000)],
     "cut again and again": [cut(3000), cut(1), cut(0), cut(4000), cut(7)],
-    "slow down": [status(503, retry_after="0"), status(429), status(500)],
+    "slow down": [status(503, retry_after="0"), status(429), status(500, retry_after="soon")],
     "slow down after a cut": [cut(3000), status(503, retry_after="0")],
     "no answer": [closing, closing],
     "whole file instead of the rest": [cut(5000), whole],
@@ -180,6 +180,17 @@ def test_a_start_that_cannot_be_trusted_is_not_gone_on_with(server, tmp_path, si
     fetch(page_of(server.base, parts="0"), tmp_path)
     assert list(fetched(tmp_path).values()) == [LAID[WARCS[0]]]
     assert [each.range for each in server.of(FIRST)] == ["", ""]
+
+
+def test_a_file_that_only_lacked_its_name_is_not_fetched_again(server, tmp_path):
+    (tmp_path / "scratch").mkdir()
+    partial = tmp_path / "scratch" / f"{next(iter(WHOLE))}.partial"
+    partial.write_bytes(LAID[WARCS[0]])
+    told = {"size": len(LAID[WARCS[0]]), "validator": cc_server.etag(LAID[WARCS[0]])}
+    partial.with_name(partial.name + ".json").write_text(json.dumps(told))
+    fetch(page_of(server.base, parts="0"), tmp_path)
+    assert list(fetched(tmp_path).values()) == [LAID[WARCS[0]]]
+    assert not server.of(FIRST)
 
 
 def test_finished_files_are_not_asked_for_again(server, tmp_path):

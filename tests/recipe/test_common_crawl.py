@@ -97,3 +97,30 @@ def test_fields_of_the_index_are_no_part_of_whole_files():
 def test_fields_of_the_index_without_index_mode_are_refused():
     with pytest.raises(ValidationError, match=r"hosts, max_records: read only with mode = .index., and mode is .warc."):
         page(hosts=["example.co.jp"], max_records=3)
+
+
+def test_the_volume_of_whole_files():
+    ten = page().volume()
+    assert (ten.files, ten.pages, ten.requests) == (10, 566_000, 11)
+    assert ten.bytes == ten.disk_bytes == 10_480_000_000
+    assert ten.seconds == pytest.approx(11 / 5)
+    assert ten.cpu_seconds == pytest.approx(225, rel=0.01)
+    assert page(bytes_per_second="10MB").volume().seconds == pytest.approx(1048)
+    assert page(check_members=False).volume().cpu_seconds < ten.cpu_seconds / 4
+    assert page(parts=":").volume().pages == pytest.approx(2.64e9, rel=0.01)
+    assert page(parts="99999").volume().files == 0
+
+
+def test_the_volume_of_single_records_is_one_of_requests():
+    one = page(mode="index", parts="150", gap_bytes=0).volume()
+    assert one.requests == 247_011
+    assert one.seconds == pytest.approx(13.7 * 3600, rel=0.01)
+    assert one.disk_bytes == pytest.approx(4.57e9, rel=0.01)
+    assert one.bytes == one.disk_bytes + 107_000_000
+    wide = page(mode="index", parts="150", gap_bytes="1MB").volume()
+    assert wide.requests < one.requests / 4
+    assert wide.bytes > 10 * one.bytes
+    assert wide.disk_bytes == one.disk_bytes
+    few = page(mode="index", parts="150", max_records=1000).volume()
+    assert few.pages == 1000
+    assert few.requests < 1100
