@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import mmap
+import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ _MEMBER = b"\x1f\x8b\x08"
 _OTHER_COMPRESSION = {b"\x28\xb5\x2f\xfd": "zstd", b"\x5d\x2a\x4d\x18": "zstd", b"\x04\x22\x4d\x18": "lz4"}
 _CUT = "the file ends in mid-record"
 _SNIFF_BYTES = 1 << 20
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.\-]*:[^\s\x00-\x20\x7f]+\Z", re.IGNORECASE)
 _HEADER_BYTES = 64 << 10
 """Room for WARC and HTTP headers beside the largest page."""
 
@@ -78,7 +80,7 @@ def kind_of(path: Path) -> str:
     if head[:4] in _OTHER_COMPRESSION:
         return "warc"  # told apart from other compressed files only by the reader
     text = head
-    if head[:2] == _GZIP:
+    if _is_gzip(head):
         # A damaged first record must not make the whole file "not a WARC": any member may show what it is.
         text = _first_readable_member(head)
     start = text.lstrip()[:20]
@@ -110,11 +112,18 @@ def read_records(path: Path, *, max_page_bytes: int, skipped: Counter[str]) -> I
     return _read_arc(path, max_page_bytes, skipped) if kind == "arc" else iter(())
 
 
+def _is_gzip(data: bytes | mmap.mmap) -> bool:
+    """Whether a file is made of gzip members; the very first bytes may be damaged."""
+    if data[:2] == _GZIP:
+        return True
+    return data.find(b"WARC/1.", 0, _SNIFF_BYTES) < 0 <= data.find(_MEMBER, 0, _SNIFF_BYTES)
+
+
 def _first_readable_member(data: bytes) -> bytes:
     position = 0
     while position >= 0:
         try:
-            found = zlib.decompressobj(31).decompress(data[position:], 4096)
+            found = zlib.decompressobj(31).decompress(data[position : position + (1 << 16)], 4096)
             if found.strip():
                 return found
         except zlib.error:
@@ -125,8 +134,11 @@ def _first_readable_member(data: bytes) -> bytes:
 
 def _read_warc(path: Path, max_page_bytes: int, skipped: Counter[str]) -> Iterator[Record]:
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        compressed = data[:2] == _GZIP
-        start, found_since_damage = 0, True
+        compressed = _is_gzip(data)
+        start, found_since_damage, digests = 0, True, _Digests()
+        if compressed and data[:2] != _GZIP:
+            yield _damaged("", "", 0, "the first record does not begin")
+            start, found_since_damage = _next_start(data, 0, compressed), False
         while start >= 0:
             held: Record | None = None
             reading = ("", "", start)
@@ -144,7 +156,7 @@ def _read_warc(path: Path, max_page_bytes: int, skipped: Counter[str]) -> Iterat
                         continue
                     headers = record.headers
                     reading = (headers.get("WARC-Target-URI") or "", headers.get("WARC-Date") or "", start)
-                    held = _take(record, *reading, max_page_bytes)
+                    held = _take(record, *reading, max_page_bytes, None if compressed else digests)
                     if not compressed:
                         start += record.content_length
                 if compressed and found_since_damage and not (held and held.problem == DAMAGED):
@@ -165,11 +177,16 @@ def _read_warc(path: Path, max_page_bytes: int, skipped: Counter[str]) -> Iterat
                 if found_since_damage:  # one stretch of damage is one damaged record, however many starts it offers
                     yield _damaged(*reading, error)
                     found_since_damage = False
-            start = _next_start(data, start)
+            start = _next_start(data, start, compressed)
 
 
-def _take(record: WarcRecord, url: str, date: str, offset: int, max_page_bytes: int) -> Record:
+def _take(
+    record: WarcRecord, url: str, date: str, offset: int, max_page_bytes: int, digests: _Digests | None
+) -> Record:
     """Read one record's block; its length tells a cut, its digest (where doubtful) a wrong length.
+
+    Args:
+        digests: what the file's digests are worth; None where a gzip member's checksum tells damage.
 
     Raises:
         OSError: the compressed data is damaged.
@@ -180,8 +197,14 @@ def _take(record: WarcRecord, url: str, date: str, offset: int, max_page_bytes: 
     block = record.reader.read()
     if len(block) != expected:
         return _damaged(url, date, offset, f"{len(block)} of {expected} bytes are there")
-    if b"\r\n\r\nWARC/1." in block and not _digest_agrees(block, record.headers.get("WARC-Block-Digest") or ""):
+    digest = record.headers.get("WARC-Block-Digest") or ""
+    if b"\r\n\r\nWARC/1." in block and not _digest_agrees(block, digest):
         return _damaged(url, date, offset, "the record runs on into the next one")
+    if digests is not None:
+        if not _ADDRESS.match(url):
+            return _damaged(url, date, offset, "its address is damaged")
+        if digests.tell_damage(block, digest):
+            return _damaged(url, date, offset, "its bytes are not those its digest tells of")
     http, payload = _decode_http(block, max_page_bytes + 1)
     if http is None:  # no HTTP in it: a name look-up, for example
         return Record(url, date, 0, (record.headers.get("Content-Type") or "").lower(), block, offset)
@@ -214,7 +237,8 @@ def _damaged(url: str, date: str, offset: int, detail: object) -> Record:
 
 def _digest_agrees(block: bytes, digest: str) -> bool:
     name, _, value = digest.partition(":")
-    return name.lower() == "sha1" and base64.b32encode(hashlib.sha1(block).digest()).decode() == value.upper()
+    found = hashlib.sha1(block).digest()
+    return name.lower() == "sha1" and value.upper() in (base64.b32encode(found).decode(), found.hex().upper())
 
 
 def _member_end(data: mmap.mmap, offset: int) -> int:
@@ -228,17 +252,33 @@ def _member_end(data: mmap.mmap, offset: int) -> int:
         chunk = data[offset : offset + (1 << 16)]
         if not chunk:
             return -1
+        offset += len(chunk)
         try:
-            inflate.decompress(chunk)
+            while chunk and not inflate.eof:  # a member may be a thousand times larger than its bytes here
+                inflate.decompress(chunk, 1 << 20)
+                chunk = inflate.unconsumed_tail
         except zlib.error:
             return -1
-        offset += len(chunk)
     return offset - len(inflate.unused_data)
 
 
-def _next_start(data: mmap.mmap, position: int) -> int:
+class _Digests:
+    """The digests of one file. Some tools write wrong ones: they count once one has been right."""
+
+    def __init__(self) -> None:
+        self.right = False
+
+    def tell_damage(self, block: bytes, digest: str) -> bool:
+        if not digest.lower().startswith("sha1:"):
+            return False
+        agrees = _digest_agrees(block, digest)
+        self.right = self.right or agrees
+        return self.right and not agrees
+
+
+def _next_start(data: mmap.mmap, position: int, compressed: bool) -> int:
     """Where the next record can begin after ``position``, or -1."""
-    if data[:2] == _GZIP:
+    if compressed:
         return data.find(_MEMBER, position + 1)
     found = data.find(b"\nWARC/1.", position + 1)
     return found + 1 if found >= 0 else -1
