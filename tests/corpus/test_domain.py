@@ -88,6 +88,12 @@ def test_width_case_digits_and_space_do_not_count(learned):
     assert scorer.score("売上 ＡＢＣ１２３\n決算") == scorer.score("売上\u3000abc987 \t決算")
 
 
+def test_any_text_has_a_score(learned):
+    scorer = Scorer(learned / "business")
+    for text in ("", " ", "売", "\ud800", "𠮷野家の売上😀" * 9, "\x00\uffff", "\n" * 5000):
+        assert 0.0 <= scorer.score(text) <= 1.0
+
+
 def test_only_the_start_of_a_long_text_is_read(learned):
     scorer = Scorer(learned / "business")
     start = "契約と請求。" * 400

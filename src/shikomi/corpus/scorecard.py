@@ -9,7 +9,7 @@ import numpy as np
 
 from shikomi.corpus.examples import Example
 from shikomi.corpus.logistic import Rows
-from shikomi.corpus.ngrams import fold, hashed
+from shikomi.corpus.ngrams import fold, hashed, spelled
 from shikomi.recipe.domain import ScorerPage
 
 _BINS = 20
@@ -71,11 +71,10 @@ def strongest(
     sought = np.zeros(rows.num_features, dtype=bool)
     sought[list(spellings)] = True
     for example in examples:
-        points = fold(example.text, page.max_characters)
-        text = "".join(map(chr, points.tolist()))
-        for length, found in enumerate(hashed(points, page.longest_ngram, page.bits), start=1):
+        units = fold(example.text, page.max_characters)
+        for length, found in enumerate(hashed(units, page.longest_ngram, page.bits), start=1):
             for place in np.flatnonzero(sought[found]).tolist():
-                spellings[int(found[place])][text[place : place + length]] += 1
+                spellings[int(found[place])][spelled(units[place : place + length])] += 1
     return {
         "positive": _readable(shares[True], weights, spellings),
         "negative": _readable(shares[False], weights, spellings),
