@@ -69,6 +69,12 @@ def test_the_title_and_the_heading_above_the_text_stay():
     assert trim(page, "新工場の知らせ - 会社") == ["新工場の知らせ", "はじめに", *TEXT]
 
 
+def test_the_name_of_the_site_goes_where_the_page_has_its_own_title():
+    page = lines("# 会社の読みもの", "[会社の歩み]", "# 新工場の知らせ", *TEXT)
+    assert trim(page, "新工場の知らせ - 会社の読みもの") == ["新工場の知らせ", *TEXT]
+    assert trim(page, "会社の読みもの") == ["会社の読みもの", "新工場の知らせ", *TEXT]
+
+
 def test_headings_and_code_that_lead_up_to_the_text_stay_and_what_is_about_the_page_goes():
     page = lines("[戻る]", "# 関数の名", "> bool f(", "> int x)", "更新日時: 2026年1月1日", "# 概要", *TEXT)
     assert trim(page) == ["関数の名", "bool f(", "int x)", "概要", *TEXT]

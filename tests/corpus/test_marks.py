@@ -31,6 +31,8 @@ def inside(markup: str) -> list[Line]:
         ("<p><a href=/a>GCC</a>: 4.7.0 まで</p>", [Line("GCC: 4.7.0 まで")]),
         ("<p>詳しくは<a href=/a>会社の歩み</a>を見ること。</p>", [Line("詳しくは会社の歩みを見ること。")]),
         ("<h2><a href=#x>第一章の題</a></h2>", [Line("第一章の題", linked=True, heading=True)]),
+        ("<h2><a href=#x>#</a> 第一章の題</h2>", [Line("第一章の題", heading=True)]),
+        ("<h2>第一章の題<a href=#x>¶</a></h2>", [Line("第一章の題", heading=True)]),
         ("<h3>第一章の題</h3>", [Line("第一章の題", heading=True)]),
         (
             "<pre><b>int</b> main()\n<a href=/f>f()</a>\n</pre><p>項目</p>",

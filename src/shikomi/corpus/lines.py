@@ -127,11 +127,13 @@ def trim(lines: Sequence[Line], title: str = "") -> list[str]:
         return _unspoken(lines, kinds)
     first, last = running[0], running[-1]
     start, stop = _above(lines, kinds, first), _below(lines, kinds, last)
-    headed = any(lines[index].heading for index in range(start, first))
+    above = lines[start:first]
+    headed = any(line.heading for line in above)
+    titled = any(line.heading and _is_title(line, OTHER, title) for line in above)
     kept = [
         line.text
         for line, kind in zip(lines[:start], kinds, strict=False)
-        if (line.heading or not headed) and _is_title(line, kind, title)
+        if not titled and (line.heading or not headed) and _is_title(line, kind, title)
     ]
     for index in range(start, stop):
         if kinds[index] == BOILERPLATE:

@@ -37,6 +37,8 @@ _BARE = frozenset("・-*|｜/>＞»:：")
 _SPACES = re.compile(" {2,}")
 _BESIDE = re.compile(r"[\W_]+")
 """What stands between links and does not make a line text."""
+_PERMALINK = re.compile(r"^[#§]\s+|\s*[¶§#]$")
+"""The sign beside a heading that links to the heading itself."""
 _LABEL = re.compile(r"^[^:：]{1,24}[:：]")
 _SYNTAX = re.compile(r"[;{}=#]")
 MIN_LINKED = 0.75
@@ -111,6 +113,8 @@ def read(lines: Iterable[str]) -> list[Line]:
         if "  " in text:
             text = _SPACES.sub(" ", text)
         text = text.strip()
+        if HEADING in line:
+            text = _PERMALINK.sub("", text)
         code_here = code or CODE in line
         if CODE in line or CODE_END in line:
             code = line.rfind(CODE) > line.rfind(CODE_END)
