@@ -43,17 +43,28 @@ def learn(folder: Path, tasks: list[CountTask], page: CopiesPage = PAGE, **how) 
 
 
 def test_lines_that_many_pages_of_a_host_share_go(tmp_path):
-    one = crowd("a.test", 6, " 本文に続く案内です。", "読者登録はこちら。") + crowd("b.test", 3, "案内です。")
+    one = crowd("a.test", 6, " 本文に続く案内です。", "読者登録はこちら。") + crowd("b.test", 3, "ご案内です。")
     two = crowd("c.test", 30) + [("c.test", "少しの頁にある行です。\n本文です。", "kept")] * 4
     learned, facts = learn(tmp_path, [shard(tmp_path, "one", one), shard(tmp_path, "two", two)])
     assert facts == {"hosts": 3, "hosts_with_boilerplate": 1, "lines": 2}
-    stripped = learned.strip("a.test", "本文です。\n本文に続く案内です。\n\n読者登録はこちら。 \n終わりです。")
-    assert stripped.text == "本文です。\n\n終わりです。"
-    assert (stripped.lines, stripped.characters) == (2, 22)
+    stripped = learned.strip(
+        "a.test", "読者登録はこちら。 \n本文です。\n\n終わりです。\n本文に続く案内です。\n\n読者登録はこちら。"
+    )
+    assert stripped.text == text
+    assert (stripped.lines, stripped.characters) == (4, 33)
+    assert learned.strip("a.test", "読者登録はこちら。").text == ""
     for host in ("b.test", "d.test", ""):
-        text = "本文に続く案内です。\n案内です。"
+        text = "本文に続く案内です。\nご案内です。"
         assert learned.strip(host, text) == boilerplate.Stripped(text, 0, 0)
     assert learned.strip("c.test", "少しの頁にある行です。").lines == 0
+
+
+def test_what_recurs_in_the_middle_or_is_short_stays(tmp_path):
+    rows = crowd("a.test", 6, "この省令は、公布の日から施行する。", "}", "附則")
+    learned, facts = learn(tmp_path, [shard(tmp_path, "one", rows)])
+    assert facts["lines"] == 1
+    text = "第一条\nこの省令は、公布の日から施行する。\n第二条\n}\n附則"
+    assert learned.strip("a.test", text) == boilerplate.Stripped(text, 0, 0)
 
 
 def test_a_line_repeated_in_one_page_counts_once(tmp_path):
@@ -63,15 +74,15 @@ def test_a_line_repeated_in_one_page_counts_once(tmp_path):
 
 
 def test_dropped_pages_and_copies_are_not_counted(tmp_path):
-    rows = crowd("a.test", 4, "案内です。") + [("a.test", "別の頁。\n案内です。", "dropped")] * 5
+    rows = crowd("a.test", 4, "ご案内です。") + [("a.test", "別の頁。\nご案内です。", "dropped")] * 5
     learned, _ = learn(tmp_path, [shard(tmp_path, "one", rows, copies=[2])])
-    assert learned.strip("a.test", "案内です。").lines == 0
+    assert learned.strip("a.test", "ご案内です。").lines == 0
     learned, _ = learn(tmp_path, [shard(tmp_path, "one", rows, copies=[])])
-    assert learned.strip("a.test", "案内です。").lines == 1
+    assert learned.strip("a.test", "ご案内です。").lines == 1
 
 
 def test_shards_and_memory_change_nothing(tmp_path, monkeypatch):
-    rows = [row for n in range(12) for row in crowd(f"{n}.test", 3 + n, "案内です。", f"{n % 3}の案内です。")]
+    rows = [row for n in range(12) for row in crowd(f"{n}.test", 3 + n, "ご案内です。", f"{n % 3}のご案内です。")]
     tables = []
     for number, (parts, memory_bytes) in enumerate(((1, 1 << 20), (3, 1 << 20), (5, 3000))):
         monkeypatch.setattr(boilerplate, "_WAITING", 1 << 20 if number < 2 else 10)
@@ -89,7 +100,7 @@ def test_it_travels_and_an_empty_corpus_has_none(tmp_path):
     learned, facts = learn(tmp_path, [shard(tmp_path, "one", [])])
     assert facts["lines"] == 0
     assert learned.strip("a.test", "文。").text == "文。"
-    learned, _ = learn(tmp_path, [shard(tmp_path, "one", crowd("a.test", 5, "案内です。"))])
-    learned.strip("a.test", "案内です。")
+    learned, _ = learn(tmp_path, [shard(tmp_path, "one", crowd("a.test", 5, "ご案内です。"))])
+    learned.strip("a.test", "ご案内です。")
     copied = pickle.loads(pickle.dumps(learned))
-    assert copied.strip("a.test", "案内です。\n文。").text == "文。"
+    assert copied.strip("a.test", "ご案内です。\n文。").text == "文。"

@@ -1,5 +1,9 @@
 """Lines that many documents of a host share: menus, notices and author boxes that single pages cannot tell from text.
 
+Only such lines at the head and the foot of a text are taken off, up to the first line of its own: in the middle what
+recurs is text (on real pages: the closing formulas of laws, headings, lines of code). Lines of fewer than four kana
+and kanji are never counted.
+
 Two passes over kept documents. The first counts, shard by shard, in how many documents of its host each line occurs;
 what is kept of a line is 64 bits. Counts are then added up over all shards, one range of hosts at a time, and the lines
 that reach the recipe's limits become one sorted table, with which the second pass takes them off.
@@ -8,6 +12,7 @@ that reach the recipe's limits become one sorted table, with which the second pa
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +30,7 @@ from shikomi.recipe.copies import CopiesPage
 LINE = np.dtype([("host", "<u8"), ("line", "<u8"), ("documents", "<u4")])
 """A line of a host and in how many of its documents it occurs; ``line`` is a hash of both."""
 HOST = np.dtype([("host", "<u8"), ("documents", "<u4")])
+_LEAST = re.compile("(?:[ぁ-ゖァ-ヺ々〇〻㐀-鿿豈-﫿].*?){4}")
 _BATCH = 256
 _WAITING = 1 << 20
 _MEMORY_BYTES = 96 << 20
@@ -88,7 +94,7 @@ def _kept(task: CountTask) -> np.ndarray:
 
 
 def _lines(text: str) -> Iterator[str]:
-    return (line for part in text.split("\n") if (line := part.strip()))
+    return (line for part in text.split("\n") if _LEAST.search(line := part.strip()))
 
 
 def host_key(host: str) -> int:
@@ -204,17 +210,27 @@ class Boilerplate:
         return {"table": self.table, "_keys": None}
 
     def strip(self, host: str, text: str) -> Stripped:
-        """Take the lines off that many documents of the host share."""
+        """Take the lines off its head and foot that many documents of the host share, and blank lines there."""
         keys = self._keys
         if keys is None:
             keys = self._keys = np.load(self.table, mmap_mode="r")
         if not host or not len(keys):
             return Stripped(text, 0, 0)
         lines = text.split("\n")
-        digests = np.frombuffer(b"".join(_digest(host, line.strip()) for line in lines), dtype="<u8")
-        places = np.minimum(np.searchsorted(keys, digests), len(keys) - 1)
-        stays = keys[places] != digests
-        if stays.all():
+        first, last = 0, len(lines)
+        while first < last and self._is_boilerplate(keys, host, lines[first]):
+            first += 1
+        while last > first and self._is_boilerplate(keys, host, lines[last - 1]):
+            last -= 1
+        if last - first == len(lines):
             return Stripped(text, 0, 0)
-        kept = "\n".join(line for line, stay in zip(lines, stays.tolist(), strict=True) if stay)
-        return Stripped(kept, int((~stays).sum()), len(text) - len(kept))
+        kept = "\n".join(lines[first:last]).strip("\n")
+        return Stripped(kept, len(lines) - (last - first), len(text) - len(kept))
+
+    def _is_boilerplate(self, keys: np.ndarray, host: str, line: str) -> bool:
+        line = line.strip()
+        if not line:
+            return True
+        key = np.uint64(int.from_bytes(_digest(host, line), "little"))
+        place = int(np.searchsorted(keys, key))
+        return place < len(keys) and bool(keys[place] == key)

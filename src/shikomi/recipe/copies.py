@@ -54,11 +54,12 @@ class CopiesPage(Page):
     """Folders of earlier corpora, oldest first: what repeats one of their documents is dropped. Relative paths start at
     the recipe's folder. The earlier corpora are not touched, so a document once kept stays."""
     boilerplate: bool = False
-    """Take lines off kept documents that many of their host's documents share."""
+    """Take lines off the head and foot of kept documents that many of their host's documents share."""
     boilerplate_documents: Count = Field(default=10, ge=2)
     """A line is boilerplate only if at least this many documents of its host have it …"""
-    boilerplate_share: float = Field(default=0.1, gt=0.0, le=1.0)
-    """… and at least this share of the host's documents."""
+    boilerplate_share: float = Field(default=0.3, gt=0.0, le=1.0)
+    """… and at least this share of the host's documents. On 3,170 real pages 0.3 took notices off 163 of them and
+    nothing else; 0.1 also took the closing formulas of laws."""
 
     @model_validator(mode="before")
     @classmethod
