@@ -9,6 +9,7 @@ import unicodedata
 
 from resiliparse.extract.html2text import extract_plain_text
 
+from shikomi.corpus import second_opinion
 from shikomi.corpus.japanese import normalise_punctuation
 from shikomi.corpus.lines import Line, cut_footer, trim
 from shikomi.corpus.marks import mark, read, single
@@ -98,7 +99,14 @@ def _is_deep(page: str) -> bool:
     return max(itertools.accumulate(steps), default=0) > MAX_DEPTH
 
 
-def running_text(page: str, *, trim_lines: bool = True, punctuation: bool = True, footer: bool = True) -> str:
+def running_text(
+    page: str,
+    *,
+    trim_lines: bool = True,
+    punctuation: bool = True,
+    footer: bool = True,
+    extractor: str = second_opinion.OURS,
+) -> str:
     """Running text of a page, one paragraph a line; empty if there is none.
 
     Args:
@@ -106,7 +114,19 @@ def running_text(page: str, *, trim_lines: bool = True, punctuation: bool = True
         trim_lines: take off lines that are not running text.
         punctuation: normalise Japanese punctuation by majority.
         footer: cut at a footer line among the last ten.
+        extractor: ``resiliparse`` with rules of our own by line, or ``trafilatura``, whose lines are taken as they are.
     """
+    if extractor == second_opinion.TRAFILATURA:
+        lines = second_opinion.lines_of(page)
+    else:
+        lines = _lines_by_rules(page, trim_lines)
+    if footer:
+        lines = cut_footer(lines)
+    text = "\n".join(lines)
+    return normalise_punctuation(text) if punctuation else text
+
+
+def _lines_by_rules(page: str, trim_lines: bool) -> list[str]:
     lines = _text_lines(page, trim_lines)
     if not lines and _CALLED_COMMENT.search(page):
         # A page whose whole text is marked so is a page about replies, not the replies to a page.
@@ -116,10 +136,7 @@ def running_text(page: str, *, trim_lines: bool = True, punctuation: bool = True
         every = _text_lines(page, trim_lines, main_content=False)
         if _stops(every) > max(_MORE_STOPS * _stops(lines), _FEW_STOPS * stops):
             lines = every
-    if footer:
-        lines = cut_footer(lines)
-    text = "\n".join(lines)
-    return normalise_punctuation(text) if punctuation else text
+    return lines
 
 
 def _text_lines(page: str, trim_lines: bool, *, comments: bool = False, main_content: bool = True) -> list[str]:
