@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from shikomi.corpus.lines import BOILERPLATE, LINK, OTHER, RUNNING, Line, cut_footer, kind_of, trim
@@ -130,6 +132,13 @@ def test_latin_sentences_are_text_on_a_page_mostly_of_such():
 def test_numbers_that_count_up_go():
     assert trim(lines(TEXT[0], "> x = 1", "1", "2", "3", TEXT[2])) == [TEXT[0], "x = 1", TEXT[2]]
     assert trim(lines(TEXT[0], "1", "2", "7", TEXT[2])) == [TEXT[0], "1", "2", "7", TEXT[2]]
+
+
+def test_very_many_rows_and_very_long_lines_take_no_time():
+    menu = [Line(f"第{number}の頁", linked=number % 7 > 0) for number in range(70_000)]
+    before = time.process_time()
+    assert trim([*lines(*TEXT), *menu, Line("f(" * 50_000)])[:3] == TEXT
+    assert time.process_time() - before < 10
 
 
 def test_the_footer_is_cut_from_its_first_line_on():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from importlib import resources
 from typing import NamedTuple
@@ -19,6 +20,8 @@ MAX_CUT = 0.25
 """Largest share of a text's characters that its footer may be."""
 _EDGE_LINES = 3
 """Lines at either end of a page among which notices about cookies and browsers stand."""
+MAX_CODE = 400
+"""A longer line is not looked at for the signs of code."""
 MIN_ROW = 3
 """Lines of links that make a row: a menu, a list of other pages, a table of contents."""
 _LONG_ROW = 5
@@ -231,14 +234,16 @@ def _may_be_in_row(line: Line, kind: str) -> bool:
 
 def _is_structure(line: Line) -> bool:
     """Whether a line without a sentence is code, or an item of a list or table."""
-    return line.code or _STRUCTURE.search(line.text) is not None or _CODE.search(line.text) is not None
+    if line.code or _STRUCTURE.search(line.text):
+        return True
+    return len(line.text) <= MAX_CODE and _CODE.search(line.text) is not None
 
 
 def _without_stragglers(running: list[int], rows: list[int], lines: Sequence[Line]) -> list[int]:
     """Leave out a sentence or two that stand alone after a long row of links, at the end of a page."""
     total = _size(lines, running)
     for row in reversed(rows):
-        after = [index for index in running if index > row]
+        after = running[bisect_right(running, row) :]
         if len(after) > 2 or _size(lines, after) * 20 > total:
             break
         running = running[: len(running) - len(after)]
