@@ -8,6 +8,7 @@ can be found.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import mmap
 import re
@@ -16,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 from fastwarc.warc import ArchiveIterator, HeaderMap, WarcRecord, WarcRecordType
 
@@ -24,6 +25,7 @@ from shikomi.errors import DataError
 
 DAMAGED = "damaged_record"
 TOO_LARGE = "too_large"
+ROBOTS_HEADERS = ("X-Robots-Tag", "TDM-Reservation")
 
 _GZIP = b"\x1f\x8b"
 _MEMBER = b"\x1f\x8b\x08"
@@ -31,6 +33,7 @@ _OTHER_COMPRESSION = {b"\x28\xb5\x2f\xfd": "zstd", b"\x5d\x2a\x4d\x18": "zstd", 
 _CUT = "the file ends in mid-record"
 _SNIFF_BYTES = 1 << 20
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.\-]*:[^\s\x00-\x20\x7f]+\Z", re.IGNORECASE)
+_ENCODED = re.compile(rb"\ncontent-encoding:([^\r\n]*)", re.IGNORECASE)
 _HEADER_BYTES = 64 << 10
 """Room for WARC and HTTP headers beside the largest page."""
 
@@ -48,6 +51,7 @@ class Record:
         offset: where the record starts in the file (bytes, compressed where the file is).
         problem: empty, ``damaged_record`` or ``too_large``.
         detail: what is wrong, for people.
+        robots: HTTP headers by which a server speaks of the page's use (``ROBOTS_HEADERS``), as pairs.
     """
 
     url: str
@@ -58,6 +62,7 @@ class Record:
     offset: int
     problem: str = ""
     detail: str = ""
+    robots: tuple[tuple[str, str], ...] = ()
 
 
 def kind_of(path: Path) -> str:
@@ -211,7 +216,11 @@ def _take(
     status, content_type = http.status_code or 0, (http.get("Content-Type") or "").lower()
     if len(payload) > max_page_bytes:
         return Record(url, date, status, content_type, b"", offset, TOO_LARGE, f"page above {max_page_bytes} bytes")
-    return Record(url, date, status, content_type, payload, offset)
+    return Record(url, date, status, content_type, payload, offset, robots=_robots(http))
+
+
+def _robots(http: HeaderMap) -> tuple[tuple[str, str], ...]:
+    return tuple((name, value) for name in ROBOTS_HEADERS if (value := http.get(name)))
 
 
 def _decode_http(block: bytes, limit: int) -> tuple[HeaderMap | None, bytes]:
@@ -219,16 +228,64 @@ def _decode_http(block: bytes, limit: int) -> tuple[HeaderMap | None, bytes]:
 
     Crawlers write bodies already decoded and leave the server's header in place; then the body is taken as it is.
     """
+    encoded = _ENCODED.search(block, 0, _HEADER_BYTES)
+    if encoded and _expands(block, encoded[1].decode("ascii", "replace").lower().split(","), limit):
+        record = _parsed(block, "none")
+        return record.http_headers if record else None, bytes(limit)
     for decode in ("all", "content", "none"):
-        record = WarcRecord()
-        record.set_bytes_content(block)
-        record.is_http = True
-        try:
-            record.parse_http(auto_decode=decode, strict_mode=False)
-            return record.http_headers, record.reader.read(limit)
-        except OSError:
-            continue
+        record = _parsed(block, decode)
+        if record:
+            with contextlib.suppress(OSError):
+                return record.http_headers, record.reader.read(limit)
     return None, b""
+
+
+def _parsed(block: bytes, decode: Literal["all", "content", "transfer", "none"]) -> WarcRecord | None:
+    record = WarcRecord()
+    record.set_bytes_content(block)
+    record.is_http = True
+    try:
+        record.parse_http(auto_decode=decode, strict_mode=False)
+    except OSError:
+        return None
+    return record
+
+
+def _expands(block: bytes, encodings: list[str], limit: int) -> bool:
+    """Whether a body's encodings unfold it to ``limit`` bytes or more; the reader would unfold all of it first."""
+    record = _parsed(block, "transfer") or _parsed(block, "none")
+    if record is None:
+        return False
+    try:
+        body = record.reader.read(len(block))
+        for encoding in reversed(encodings):
+            body = _unfold(body, encoding.strip(), limit)
+            if len(body) >= limit:
+                return True
+    except (OSError, zlib.error, ValueError):
+        pass  # not what its header says: taken as it is, which is no longer than the block
+    return False
+
+
+def _unfold(body: bytes, encoding: str, limit: int) -> bytes:
+    """At most ``limit`` bytes of what an encoded body holds.
+
+    Raises:
+        zlib.error, ValueError: it is not so encoded.
+    """
+    if encoding in ("gzip", "x-gzip", "deflate"):
+        try:
+            return zlib.decompressobj(47).decompress(body, limit)
+        except zlib.error:
+            return zlib.decompressobj(-15).decompress(body, limit)
+    if encoding == "br":
+        import brotli
+
+        try:
+            return brotli.Decompressor().process(body, output_buffer_limit=limit)
+        except brotli.error as error:
+            raise ValueError(str(error)) from error
+    return body
 
 
 def _damaged(url: str, date: str, offset: int, detail: object) -> Record:
@@ -316,4 +373,6 @@ def _take_arc(record, url: str, date: str, offset: int, max_page_bytes: int) -> 
     content_type = ((headers.get_header("Content-Type") if headers else "") or "").lower()
     if len(payload) > max_page_bytes:
         return Record(url, date, status, content_type, b"", offset, TOO_LARGE, f"page above {max_page_bytes} bytes")
-    return Record(url, date, status, content_type, payload, offset)
+    found = [(name, headers.get_header(name) or "") for name in ROBOTS_HEADERS] if headers else []
+    robots = tuple((name, value) for name, value in found if value)
+    return Record(url, date, status, content_type, payload, offset, robots=robots)
