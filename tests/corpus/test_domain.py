@@ -150,7 +150,7 @@ def test_labels_without_meaning_give_no_confidence(tmp_path):
 
 
 def test_a_host_that_gives_its_label_away_does_not_help(tmp_path):
-    """Each host writes its own name in each document: dealt by document that would look like skill, by host it does not."""
+    """Each host names itself in each document: dealt by document that would look like skill, by host it does not."""
     rnd = random.Random(8)
     paths = []
     for kind in ("w", "o"):
