@@ -141,7 +141,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             used = [first_pages(paths, QUICK_PAGES, Path(folder))] if wanted.quick else paths
             size = sum(path.stat().st_size for path in used)
-            result = {"bench": "corpus"} | compared(used, max(3, wanted.repeats), tell)
+            result: dict[str, Any] = {"bench": "corpus", **compared(used, max(3, wanted.repeats), tell)}
             result |= ours_alone(used, wanted.swallow, tell)
     except driver.BenchError as error:
         print(f"bench not complete: {error}", file=sys.stderr)
