@@ -366,11 +366,18 @@ def closing(handler: _Handler, data: bytes) -> None:
     handler.close_connection = True
 
 
+class _Quiet(ThreadingHTTPServer):
+    """A server that does not complain of clients who leave in the middle: ours are meant to."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        pass
+
+
 @contextmanager
 def serving(files: dict[str, bytes]) -> Iterator[Server]:
     """A server of these files on a free port of loopback."""
     state = Server(files)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    server = _Quiet(("127.0.0.1", 0), _Handler)
     server.state = state  # type: ignore[attr-defined]
     server.daemon_threads = True
     state.address = f"127.0.0.1:{server.server_port}"

@@ -137,7 +137,7 @@ def test_law_whatever_the_line_does_the_bytes_are_the_same(server, tmp_path, whe
 def test_law_killed_and_resumed_gives_the_same_bytes(server, tmp_path):
     fetch(index_page(server.base, warc_bytes="4KB"), tmp_path / "once")
     page = index_page(server.base, warc_bytes="4KB", gap_bytes=0, connections=1)
-    server.always[".warc.gz"] = cc_server.slow(300, 0.05)
+    server.always[".warc.gz"] = cc_server.slow(300, 0.1)
     journal = tmp_path / "killed" / "scratch" / "index-00001.warc.gz.jsonl"
     cc_server.killed(page, tmp_path / "killed", lambda: journal.exists() and journal.stat().st_size > 0)
     server.always.clear()

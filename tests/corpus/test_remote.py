@@ -249,6 +249,33 @@ def test_a_pause_of_everybody_holds_for_those_who_come_later():
     failing.join()
 
 
+def test_a_server_that_is_asked_too_much_is_asked_at_half_the_rate_until_it_answers(monkeypatch):
+    pace = Pace(requests_per_second=10, bytes_per_second=0, backoff=0)
+    waited = []
+    monkeypatch.setattr(pace, "_sleep_until", waited.append)
+
+    def gap() -> float:
+        waited.clear()
+        pace.request()
+        pace.request()
+        return waited[1] - waited[0]
+
+    assert gap() == pytest.approx(0.1)
+    pace.fail(1, 0.0, everybody=False)
+    assert gap() == pytest.approx(0.1)
+    for _ in range(3):
+        pace.fail(1, 0.0, everybody=True)
+    assert gap() == pytest.approx(0.8)
+    for _ in range(20):
+        pace.fail(1, 0.0, everybody=True)
+    assert gap() == pytest.approx(60)
+    pace.succeed()
+    assert gap() == pytest.approx(57)
+    for _ in range(200):
+        pace.succeed()
+    assert gap() == pytest.approx(0.1)
+
+
 def test_nobody_waits_on_once_fetching_is_called_off():
     pace = Pace(requests_per_second=0.01, bytes_per_second=0, backoff=60)
     pace.request()

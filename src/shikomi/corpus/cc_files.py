@@ -64,7 +64,11 @@ def _there(path: Path, row: dict[str, Any] | None) -> bool:
 def _fetch_file(
     fetcher: Fetcher, page: CommonCrawlPage, name: str, path: Path, scratch: Path, left: int
 ) -> dict[str, Any]:
-    """Fetch one file and examine it; what stays damaged in the same way is the snapshot's own damage, and counted."""
+    """Fetch one file and examine it; what comes twice with the same damage is the snapshot's own damage, and counted.
+
+    Raises:
+        DataError: it is no WARC file, or comes with other damage each time.
+    """
     sink = FileSink(scratch / path.name, copies=left)
     tries, before = 0, ""
     try:
@@ -73,10 +77,12 @@ def _fetch_file(
             sink.flush()
             examined = examine(sink.partial, inflate=page.check_members)
             bad = examined.damaged or not examined.compressed
-            if not bad or examined.sha256 == before or attempt >= page.attempts:
+            if not bad or examined.sha256 == before:
                 break
             before = examined.sha256
             sink.restart()
+            if attempt >= max(page.attempts, 2):
+                raise fetcher.unsteady(name)
         if not examined.compressed and not examined.members:
             sink.restart()
             raise DataError(

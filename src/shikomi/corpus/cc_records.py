@@ -23,8 +23,6 @@ from shikomi.recipe.common_crawl import CommonCrawlPage
 _MAX_DAMAGED_SHARE = 0.5
 _FEW_RECORDS = 10
 """The share above counts only beyond this many damaged records."""
-_READS = 3
-"""A damaged record is fetched this often before the damage is taken to be the snapshot's own."""
 _INDEX_THREADS = 2
 """Index files read at once. Each takes 140 MB (measured: 2 million rows, 400 thousand of them wanted)."""
 _AHEAD = 4
@@ -148,7 +146,9 @@ def _write_part(
     ahead = page.connections * _AHEAD
     with full_disk_told(path), open(partial, "ab") as file:
         file.truncate(size)
-        for piece in in_order(pool, lambda item: _fetch_range(fetcher, item), rest, ahead, tally.told.tick):
+        for piece in in_order(
+            pool, lambda item: _fetch_range(fetcher, item, page.attempts), rest, ahead, tally.told.tick
+        ):
             for record in piece.records:
                 file.write(record)
                 size += len(record)
@@ -179,17 +179,23 @@ def _resumed(
     return None, size, rows
 
 
-def _fetch_range(fetcher: Fetcher, wanted: cc_index.Range) -> _Piece:
-    """Fetch one range and cut its records out; records that stay damaged are counted and left out."""
+def _fetch_range(fetcher: Fetcher, wanted: cc_index.Range, attempts: int) -> _Piece:
+    """Fetch one range and cut its records out; those that come twice with the same damage are counted and left out.
+
+    Raises:
+        DataError: they come with other damage each time, or cannot be fetched.
+    """
     tries, before = 0, None
-    for attempt in range(1, _READS + 1):
+    for attempt in itertools.count(1):
         data, more = fetcher.read(wanted.name, wanted.start, wanted.stop)
         tries += more
         cut = [data[offset - wanted.start : offset - wanted.start + length] for offset, length in wanted.records]
         problems = [record_problem(record) for record in cut]
-        if not any(problems) or data == before or attempt == _READS:
+        if not any(problems) or data == before:
             break
         before = data
+        if attempt >= max(attempts, 2):
+            raise fetcher.unsteady(wanted.name)
     kept = [record for record, problem in zip(cut, problems, strict=True) if not problem]
     row = {
         "url": fetcher.remote.shown(wanted.name),

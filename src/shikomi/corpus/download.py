@@ -188,6 +188,7 @@ class Fetcher:
                 with self.remote.ask(name, start + sink.length, stop, sink.validator) as answer:
                     self._heard = True
                     self._take(answer, sink, start, stop)
+                self.pace.succeed()
                 return tries
             except Missing:
                 raise self._missing(name) from None
@@ -225,6 +226,14 @@ class Fetcher:
                 hint="give the same command again after that time (corpus.common_crawl.longest_wait sets the limit)",
             )
         self.pace.fail(failures, trouble.wait, everybody=trouble.throttled)
+
+    def unsteady(self, name: str) -> DataError:
+        """The error for a file that came damaged, and otherwise each time: that is no damage of the file's own."""
+        return DataError(
+            "what comes is damaged, and differently each time",
+            where=self.remote.shown(name),
+            hint="the line, a proxy or the server spoils it; try another line or another corpus.common_crawl.base",
+        )
 
     def _missing(self, name: str) -> MissingFile:
         return MissingFile(

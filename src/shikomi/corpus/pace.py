@@ -8,6 +8,9 @@ import time
 
 BACKOFF_CAP_SECONDS = 60.0
 """Longest back-off of our own. Common Crawl calls one retry a second polite (status.commoncrawl.org, 2024-05)."""
+_SLOWEST_SECONDS = 60.0
+_RECOVERY = 0.95
+"""After a server said that it is asked too much, requests come at half the rate; each answer gives a twentieth back."""
 _BURST_SECONDS = 0.25
 """Bytes of this long may come ahead of the byte limit, so that small answers are not slept over one by one."""
 
@@ -30,7 +33,7 @@ class Pace:
         self.requests = 0
         self.bytes = 0
         self.waits = 0
-        self._gap = 1.0 / requests_per_second
+        self._agreed_gap = self._gap = 1.0 / requests_per_second
         self._bytes_per_second = bytes_per_second
         self._backoff = backoff
         self._lock = threading.Lock()
@@ -68,13 +71,18 @@ class Pace:
             until = self._bytes_until
         self._sleep_until(until - _BURST_SECONDS)
 
+    def succeed(self) -> None:
+        """An answer came whole: where requests had become slower than agreed, they become a little faster again."""
+        with self._lock:
+            self._gap = max(self._agreed_gap, self._gap * _RECOVERY)
+
     def fail(self, failures: int, asked: float | None, *, everybody: bool) -> None:
         """Wait after a failure: as long as the server asked, or longer with each failure in a row.
 
         Args:
             failures: in a row, from 1.
             asked: seconds the server asked for, if it did.
-            everybody: no other thread sends a request either until then.
+            everybody: no other thread sends a request either until then, and afterwards at half the rate.
 
         Raises:
             Stopped: fetching was called off.
@@ -87,6 +95,7 @@ class Pace:
             self.waits += 1
             if everybody:
                 self._paused_until = max(self._paused_until, until)
+                self._gap = min(self._gap * 2.0, max(self._agreed_gap, _SLOWEST_SECONDS))
         self._sleep_until(until)
 
     def _sleep_until(self, until: float) -> None:
