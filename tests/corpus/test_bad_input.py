@@ -34,9 +34,8 @@ def mixed_charsets() -> bytes:
 
 
 def large_page(megabytes: int) -> bytes:
-    """A page of so many megabytes of Japanese."""
-    text = html_page(japanese_text(3, sentences=3000)).encode()
-    return text * (megabytes * MEGABYTE // len(text) + 1)
+    """A good page with so many megabytes of blanks after it."""
+    return GOOD + b" " * (megabytes * MEGABYTE)
 
 
 LONE = html_page(japanese_text(4)).replace("。", "&#xD800;。&#xDFFF;", 20).encode()
