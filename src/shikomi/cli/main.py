@@ -27,6 +27,7 @@ VERBS = {
     "report": "Write the report of a build and print its path.",
     "chat": "Talk to the model of a build, or let it answer questions.",
     "eval": "Show what the evaluation found.",
+    "forget": "Keep documents out of every later corpus; list models that saw them.",
 }
 """Every verb and its one line; the module ``shikomi.cli.<verb>_verb`` holds its ``command``."""
 
