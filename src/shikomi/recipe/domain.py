@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from shikomi.recipe.page import WHERE_ONLY, Count, Page
 
@@ -57,3 +57,15 @@ class ScorerPage(Page):
         if not self.positives and not self.positive_hosts:
             raise ValueError("a scorer needs positives or positive_hosts: documents of the kind that is wanted")
         return self
+
+
+def _apart(scorers: list[ScorerPage]) -> list[ScorerPage]:
+    names = [scorer.name for scorer in scorers]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"two scorers are called {', '.join(twice)}: give each its own name")
+    return scorers
+
+
+Scorers = Annotated[list[ScorerPage], AfterValidator(_apart)]
+"""The scorers of a recipe, told apart by their names."""
