@@ -28,6 +28,7 @@ def pdf(
     extra: str = "",
     count: int | None = None,
     bottom: str = "",
+    moves: dict[int, str] | None = None,
 ) -> bytes:
     """A PDF with a Japanese font that is not embedded: only the name of its CMap says what the bytes mean.
 
@@ -37,6 +38,7 @@ def pdf(
         title: its title.
         extra: more entries of the trailer.
         count: the number of pages it claims to have.
+        moves: operators before single lines, by their number from 0.
         bottom: a line at the foot of each page; ``#`` is the page's number.
     """
     codecs = {"RKSJ": "cp932", "EUC": "euc_jp", "UTF8": "utf-8"}
@@ -60,7 +62,11 @@ def pdf(
     kids = []
     for number, lines in enumerate(pages, start=1):
         step, start = ("-20 0", "550 800") if vertical else ("0 -20", "40 800")
-        shown = [b"<%s> Tj %s Td" % (line.encode(codec).hex().encode(), step.encode()) for line in lines]
+        shown = [
+            b"%s <%s> Tj %s Td"
+            % ((moves or {}).get(place, "").encode(), line.encode(codec).hex().encode(), step.encode())
+            for place, line in enumerate(lines)
+        ]
         stream = b"BT /F1 12 Tf %s Td %s ET" % (start.encode(), b" ".join(shown))
         if bottom:
             foot = bottom.replace("#", str(number)).encode(codec).hex().encode()

@@ -10,6 +10,8 @@ import time
 from functools import partial
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as parquet
 import pytest
 
 from shikomi.documents import reader as module
@@ -63,6 +65,15 @@ def test_one_process_serves_many_files_and_ends_with_its_reader(tmp_path, good):
         assert [*reader.read(good)] == first
         assert pid(reader) == number
     assert not alive(number)
+
+
+def test_a_library_that_takes_memory_is_loaded_once(tmp_path):
+    parquet.write_table(pa.table({"text": [PARAGRAPH]}), tmp_path / "a.parquet")
+    with Reader(Limits(memory_bytes=100 << 20)) as reader:
+        assert [p.text for p in reader.read(tmp_path / "a.parquet")] == [PARAGRAPH]
+        number = pid(reader)
+        assert [p.text for p in reader.read(tmp_path / "a.parquet")] == [PARAGRAPH]
+        assert pid(reader) == number
 
 
 @pytest.mark.parametrize(

@@ -235,6 +235,22 @@ def test_pdf_printed_lines_become_paragraphs_and_running_heads_go(tmp_path):
 def test_pdf_vertical_in_two_tiers(tmp_path):
     path = write(tmp_path, "縦.pdf", pdf([cut(SENTENCES[1], 10)], "UniJIS-UTF16-V"))
     assert read(path)[0].text.replace("\n", "") == SENTENCES[1]
+    lower = "1 0 0 1 550 400 Tm"
+    path = write(tmp_path, "段.pdf", pdf([[*SENTENCES[:2], *SENTENCES[2:]]], "UniJIS-UTF16-V", moves={2: lower}))
+    assert read(path)[0].text == "\n".join(SENTENCES)
+
+
+def test_pdf_vertical_readings_are_left_out(tmp_path):
+    small = {1: "/F1 5 Tf 1 0 0 1 559 800 Tm", 2: "/F1 12 Tf 1 0 0 1 530 800 Tm"}
+    path = write(
+        tmp_path, "縦.pdf", pdf([[SENTENCES[0], "かぶしきがいしゃ", SENTENCES[1]]], "UniJIS-UTF16-V", moves=small)
+    )
+    assert read(path)[0].text == "\n".join(SENTENCES[:2])
+
+
+def test_pdf_vertical_spaces_stay(tmp_path):
+    path = write(tmp_path, "縦.pdf", pdf([["青空商事の ABC 部門である。"]], "UniJIS-UTF16-V"))
+    assert read(path)[0].text == "青空商事の ABC 部門である。"
 
 
 @pytest.mark.parametrize(

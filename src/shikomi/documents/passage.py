@@ -73,7 +73,8 @@ class Passage:
 class Limits:
     """What reading one file may cost; a file that needs more is a counted problem.
 
-    The defaults are ours: an annual report of 400 pages takes about 4 s and 120 MB (measured).
+    The defaults are ours. measured: a PDF of 400 pages of 1,200 characters took 11 s (horizontal) or 18 s (vertical) of
+    processor time and 58 MB, on two cores with work for ten.
 
     Attributes:
         cpu_seconds: processor time for one file; for rows, for the next 1,000 of them.

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import ctypes
 import re
-from collections.abc import Iterator
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,13 @@ from shikomi.documents.passage import Limits, Passage, Unreadable
 
 MAX_UNMAPPED = 0.1
 """Share of glyphs without a character from which a page is not read. (Ours: what is missing would be words.)"""
+MAX_DAMAGED = 0.02
+"""Share of damaged pages that are passed over; with more the file is damaged. (Ours: one page of a report of 50.)"""
 VERTICAL_SHARE = 0.5
 """A page is vertical if more than this share of the steps from a character to the next go down, not across."""
+READING_SIZE = 0.6
+"""Type smaller than this, against the page's usual, is a reading's if it is all kana (readings have half the size)."""
+_KANA = re.compile("[\u3041-\u30ff ]+")
 _UNMAPPED = re.compile("[\ue000-\uf8ff\ufffd\ufffe\uffff\x00-\x08]")
 _DATE = re.compile(r"D?:?(\d{4})(\d\d)?(\d\d)?(?:(\d\d)(\d\d)(\d\d)?)?")
 _SIGN_STEPS = 400
@@ -47,6 +54,9 @@ def read_pdf(path: Path, limits: Limits) -> Iterator[Passage]:
             raise Unreadable("too_many_pages", f"{len(document)} > {limits.pages}")
         title, date = _about(document)
         pages = [_page_lines(document, number, limits) for number in range(len(document))]
+        damaged = [number for number, lines in enumerate(pages, start=1) if lines is None]
+        if len(damaged) > MAX_DAMAGED * len(pages):
+            raise Unreadable("damaged", f"{len(damaged)} of {len(pages)} pages", f"page={damaged[0]}")
     yield from _passages(pages, title, date)
 
 
@@ -78,8 +88,8 @@ def iso_date(text: str) -> str:
     return f"{date}T{hour}:{minute}:{second or '00'}" if day and hour else date
 
 
-def _page_lines(document: Any, number: int, limits: Limits) -> list[str]:
-    """Printed lines of a page, in reading order; damaged pages have none."""
+def _page_lines(document: Any, number: int, limits: Limits) -> list[str] | None:
+    """Printed lines of a page, in reading order; None if it is damaged."""
     import pypdfium2 as pdfium
 
     try:
@@ -97,7 +107,7 @@ def _page_lines(document: Any, number: int, limits: Limits) -> list[str]:
         finally:
             page.close()
     except pdfium.PdfiumError:
-        return []
+        return None
     if len(_UNMAPPED.findall(text)) > MAX_UNMAPPED * len(text):
         raise Unreadable("unmapped_glyphs", "its fonts do not say which characters they draw", f"page={number + 1}")
     return lines if lines is not None else re.split("\r\n|[\r\n\v\f\u2028]", text)
@@ -129,44 +139,79 @@ def _is_vertical(textpage: Any, count: int) -> bool:
     return down > VERTICAL_SHARE * (down + across) and down >= 5
 
 
+@dataclass
+class _Column:
+    """A line of vertical type: its text, its box in points, the middle of its first character, its type's size."""
+
+    text: str
+    left: float
+    bottom: float
+    right: float
+    top: float
+    middle: float
+    size: float
+
+
 def _vertical(textpage: Any, count: int) -> list[str]:
-    """Columns of a vertical page, from right to left, tier by tier; pdfium gives them from left to right."""
-    columns: list[list] = []  # text, left, bottom, right, top
-    reach = 0.0
+    """Columns of a vertical page, from right to left, tier by tier (pdfium gives them from left to right); no readings.
+
+    A reading is a column of kana alone in type of half the size, beside the words it reads.
+    """
+    columns = _columns(textpage, count)
+    usual = statistics.median(column.size for column in columns) if columns else 0.0
+    columns = [
+        column for column in columns if column.size > READING_SIZE * usual or not _KANA.fullmatch(column.text.strip())
+    ]
+    return [column.text for tier in _tiers(columns) for column in sorted(tier, key=lambda each: -each.middle)]
+
+
+def _columns(textpage: Any, count: int) -> list[_Column]:
+    """Characters put together as long as the next stands below the one before."""
+    import pypdfium2.raw as raw
+
+    columns: list[_Column] = []
+    space = ""
     for index, (left, bottom, right, top) in enumerate(_boxes(textpage, range(count))):
-        character = textpage.get_text_range(index, 1)
-        if character in "\r\n" or (right - left <= 0 and top - bottom <= 0):
-            continue
+        character = chr(raw.FPDFText_GetUnicode(textpage.raw, index))
         size = max(right - left, top - bottom)
-        reach = max(reach, size)
-        if columns:
-            column = columns[-1]
-            middle = (left + right) / 2
-            if abs(middle - column[5]) <= 0.6 * reach and top <= column[2] + 2 * reach and bottom < column[4]:
-                column[0] += character
-                column[1], column[2] = min(column[1], left), min(column[2], bottom)
-                column[3], column[4] = max(column[3], right), max(column[4], top)
-                continue
-        columns.append([character, left, bottom, right, top, (left + right) / 2])
-    return [column[0] for tier in _tiers(columns) for column in sorted(tier, key=lambda each: -each[5])]
+        if character.isspace() or size <= 0:  # a space's box says nothing of its place
+            space += character if character in " \u3000" else ""
+            continue
+        middle = (left + right) / 2
+        column = columns[-1] if columns else None
+        if (
+            column
+            and abs(middle - column.middle) <= 0.6 * column.size
+            and column.bottom - 2 * column.size <= top
+            and bottom < column.top
+        ):
+            column.text += space + character
+            column.left, column.bottom = min(column.left, left), min(column.bottom, bottom)
+            column.right, column.top = max(column.right, right), max(column.top, top)
+            column.size = max(column.size, size)
+        else:
+            indent = "\u3000" if "\u3000" in space else ""
+            columns.append(_Column(indent + character, left, bottom, right, top, middle, size))
+        space = ""
+    return columns
 
 
-def _tiers(columns: list[list]) -> list[list[list]]:
+def _tiers(columns: list[_Column]) -> list[list[_Column]]:
     """Columns in tiers from top to bottom: a tier is what overlaps in height."""
-    tiers: list[list[list]] = []
+    tiers: list[list[_Column]] = []
     lowest = 0.0
-    for column in sorted(columns, key=lambda each: -each[4]):
-        if tiers and column[4] > lowest:
+    for column in sorted(columns, key=lambda each: -each.top):
+        if tiers and column.top > lowest:
             tiers[-1].append(column)
-            lowest = min(lowest, column[2])
+            lowest = min(lowest, column.bottom)
         else:
             tiers.append([column])
-            lowest = column[2]
+            lowest = column.bottom
     return tiers
 
 
-def _passages(pages: list[list[str]], title: str, date: str) -> Iterator[Passage]:
-    cleaned = [[line for line in (_clean(line) for line in lines) if line.strip()] for lines in pages]
+def _passages(pages: Sequence[list[str] | None], title: str, date: str) -> Iterator[Passage]:
+    cleaned = [[line for line in (_clean(line) for line in lines or ()) if line.strip()] for lines in pages]
     if not any(cleaned):
         raise Unreadable("no_text", f"{len(pages)} pages without a text layer")
     cleaned = drop_running_lines(cleaned)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from shikomi.documents.kinds import kind_of
+from shikomi.documents.kinds import by_name, kind_of
 from shikomi.documents.passage import FIELDS, LIMITS, ROWS, Fields, HtmlReader, Limits, Part, Passage, Unreadable
 
 _WHOLE = {
@@ -18,6 +18,17 @@ _WHOLE = {
     "patent": "patent.read_patent",
 }
 """Readers of whole files, imported when the first file of their kind comes: the process has to start fast."""
+
+
+_HEAVY = {"parquet": "pyarrow.parquet"}
+"""Libraries whose own memory is not the file's."""
+
+
+def prepare(part: Part, kind: str) -> None:
+    """Load what the file will need, by its name alone, before its limits begin."""
+    library = _HEAVY.get(kind or by_name(Path(part.path)))
+    if library:
+        importlib.import_module(library)
 
 
 def passages(

@@ -176,7 +176,7 @@ def read_parquet(part: Part, limits: Limits, fields: Fields) -> Iterator[Passage
     import pyarrow.parquet as parquet
 
     try:
-        file = parquet.ParquetFile(part.path, memory_map=False)
+        file = parquet.ParquetFile(part.path, page_checksum_verification=True)
         columns = _columns(file, fields)
         if not columns:
             names = ", ".join(file.schema_arrow.names[:12])

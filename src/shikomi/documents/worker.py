@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from shikomi.documents.passage import ROWS, Fields, Limits, Part, Passage
-from shikomi.documents.reading import passages
+from shikomi.documents.reading import passages, prepare
 
 FRAME = struct.Struct(">I")
 _BATCH_CHARACTERS = 200_000
@@ -46,12 +46,13 @@ def _serve() -> None:
     setup = asked.get()
     limits = Limits(**setup["limits"])
     html = _function(setup["html"]) if setup["html"] else None
+    grown = _Growth()
     _send(out, {"ready": os.getpid()})
     while True:
         question = asked.get()
         part, fields = Part(**question["part"]), Fields(**question["fields"])
-        before = _address_space()
-        _limit_memory(before + limits.memory_bytes)
+        prepare(part, question["kind"])
+        _limit_memory(_address_space() + limits.memory_bytes)
         try:
             _answer(out, passages(part, question["kind"], fields, limits, html), limits)
         except ImportError as error:
@@ -61,10 +62,25 @@ def _serve() -> None:
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
             _limit_memory(resource.RLIM_INFINITY)
-        grown = _address_space() - before > _REPLACE_AFTER_BYTES
-        _send(out, {"end": True, "leaving": grown})
-        if grown:
+        leaving = grown.too_much()
+        _send(out, {"end": True, "leaving": leaving})
+        if leaving:
             return
+
+
+class _Growth:
+    """Watches what files leave behind; what libraries take when they are first needed does not count."""
+
+    def __init__(self) -> None:
+        self.modules = len(sys.modules)
+        self.base = _address_space()
+
+    def too_much(self) -> bool:
+        """Whether the process should be replaced."""
+        now = _address_space()
+        if len(sys.modules) != self.modules:
+            self.modules, self.base = len(sys.modules), now
+        return now - self.base > _REPLACE_AFTER_BYTES
 
 
 def _questions() -> queue.SimpleQueue[Any]:
