@@ -165,17 +165,17 @@ def _acquit(lines: Sequence[Line], kinds: list[str]) -> None:
 
 def _drop_counting(lines: Sequence[Line], kinds: list[str]) -> None:
     """Take lines that count up (numbers beside code, numbers of pages) for boilerplate; changes ``kinds``."""
+    numbers = [index for index, line in enumerate(lines) if len(line.text) < 6 and line.text.isdecimal()]
     start = 0
-    for index in range(1, len(lines) + 1):
-        if index < len(lines) and _follows(lines[index - 1].text, lines[index].text):
-            continue
-        if index - start >= MIN_ROW:
-            kinds[start:index] = [BOILERPLATE] * (index - start)
-        start = index
-
-
-def _follows(number: str, after: str) -> bool:
-    return len(number) < 6 and number.isdecimal() and after.isdecimal() and int(after) == int(number) + 1
+    for place in range(1, len(numbers) + 1):
+        if place < len(numbers) and numbers[place] == numbers[place - 1] + 1:
+            here, before = lines[numbers[place]].text, lines[numbers[place - 1]].text
+            if int(here) == int(before) + 1:
+                continue
+        if place - start >= MIN_ROW:
+            for index in numbers[start:place]:
+                kinds[index] = BOILERPLATE
+        start = place
 
 
 def _drop_rows(lines: Sequence[Line], kinds: list[str]) -> list[int]:
