@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
 import pytest
 
-from shikomi.corpus.dedup import find_copies
-from shikomi.corpus.minhash import band_keys, exact_key, shingles, signature
+from shikomi.corpus.copies import load_found
+from shikomi.corpus.dedup import search_copies
+from shikomi.corpus.minhash import shingles, signature
+from shikomi.corpus.signatures import SignTask, sign_shard
+from shikomi.recipe.copies import CopiesPage
 from tests.corpus.pages import japanese_text
 
-BANDS, ROWS = 40, 20
+PAGE = CopiesPage()
 
 
 def jaccard(one: str, other: str) -> float:
@@ -23,11 +31,36 @@ def changed(text: str, rate: float, rnd: random.Random) -> str:
     return "".join(rnd.choice(text) if rnd.random() < rate else character for character in text)
 
 
-def search(texts: list[str], threshold: float = 0.85):
-    signatures = np.stack([signature(text, BANDS * ROWS) for text in texts])
-    keys = np.stack([band_keys(values, BANDS) for values in signatures])
-    exact = np.array([exact_key(text) for text in texts], dtype="V16")
-    return find_copies(exact, keys, signatures.astype(np.uint8), threshold)
+@dataclass
+class Copies:
+    """What was found among some texts: the index of the text each repeats or its own, how similar, whether equal."""
+
+    original: np.ndarray
+    similarity: np.ndarray
+    exact: np.ndarray
+
+    @property
+    def is_copy(self) -> np.ndarray:
+        return self.original != np.arange(len(self.original))
+
+
+@pytest.fixture
+def search(tmp_path: Path) -> Callable[..., Copies]:
+    """Searches texts of no date, whose ids are their numbers: the first of equals stays."""
+
+    def run(texts: list[str], page: CopiesPage = PAGE) -> Copies:
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        folder.mkdir()
+        columns = {name: [""] * len(texts) for name in ("url", "host", "date")}
+        pages = pa.table({"id": [f"{number:016x}" for number in range(len(texts))], "text": texts, **columns})
+        parquet.write_table(pages, folder / "pages.parquet")
+        parquet.write_table(pa.table({"verdict": ["kept"] * len(texts)}), folder / "decided.parquet")
+        task = SignTask(folder / "pages.parquet", folder / "decided.parquet", folder / "signed.parquet", page)
+        assert sign_shard(task) == len(texts)
+        found = load_found(search_copies([task.signed], page, folder / "out")[0])
+        return Copies(found.original.astype(np.int64), found.similarity, found.exact)
+
+    return run
 
 
 def test_signatures_estimate_the_jaccard_similarity_without_bias():
@@ -56,7 +89,7 @@ def test_shingles_are_five_characters_long():
     assert shingles("あいうえおか")[1] == shingles("いうえおか")[0]
 
 
-def test_planted_copies_go_and_less_similar_pairs_stay():
+def test_planted_copies_go_and_less_similar_pairs_stay(search):
     rnd = random.Random(2)
     texts, near, far = [], [], []
     for seed in range(150):
@@ -78,14 +111,14 @@ def test_planted_copies_go_and_less_similar_pairs_stay():
             assert copies.similarity[number] == pytest.approx(jaccard(texts[number - 1], texts[number]), abs=0.06)
 
 
-def test_every_exact_copy_goes_and_the_first_stays():
+def test_every_exact_copy_goes_and_the_first_stays(search):
     texts = [japanese_text(seed % 7) for seed in range(30)]
     copies = search(texts)
     assert copies.original.tolist() == [seed % 7 for seed in range(30)]
     assert copies.exact.tolist() == [seed >= 7 for seed in range(30)]
 
 
-def test_a_document_that_is_only_like_a_dropped_one_stays():
+def test_a_document_that_is_only_like_a_dropped_one_stays(search):
     rnd = random.Random(5)
     text = japanese_text(5, sentences=40)
     chain = [text]
@@ -99,7 +132,7 @@ def test_a_document_that_is_only_like_a_dropped_one_stays():
         assert jaccard(chain[copies.original[number]], chain[number]) > 0.8
 
 
-def test_an_exact_copy_of_a_near_copy_points_to_what_stays():
+def test_an_exact_copy_of_a_near_copy_points_to_what_stays(search):
     text = japanese_text(6, sentences=40)
     other = changed(text, 0.003, random.Random(6))
     copies = search([text, other, other])
@@ -108,13 +141,11 @@ def test_an_exact_copy_of_a_near_copy_points_to_what_stays():
     assert copies.similarity[2] == copies.similarity[1] < 1
 
 
-def test_either_search_can_be_left_out():
-    texts = [japanese_text(1), japanese_text(1), japanese_text(2)]
-    exact = np.array([exact_key(text) for text in texts], dtype="V16")
-    assert find_copies(exact, None, None, 0.85).is_copy.tolist() == [False, True, False]
-    signatures = np.stack([signature(text, BANDS * ROWS) for text in texts])
-    keys = np.stack([band_keys(values, BANDS) for values in signatures])
-    near = find_copies(None, keys, signatures.astype(np.uint8), 0.85)
-    assert near.is_copy.tolist() == [False, True, False]
-    assert len(find_copies(None, None, None, 0.85).original) == 0
-    assert len(find_copies(np.zeros(0, "V16"), np.zeros((0, 40), "u8"), np.zeros((0, 800), "u1"), 0.85).original) == 0
+def test_either_search_can_be_left_out(search):
+    near = changed(japanese_text(3, sentences=40), 0.002, random.Random(3))
+    texts = [japanese_text(1), japanese_text(1), japanese_text(3, sentences=40), near]
+    assert search(texts).is_copy.tolist() == [False, True, False, True]
+    assert search(texts, CopiesPage(near=False)).is_copy.tolist() == [False, True, False, False]
+    without = search(texts, CopiesPage(exact=False))
+    assert without.is_copy.tolist() == [False, True, False, True]
+    assert not without.exact.any()

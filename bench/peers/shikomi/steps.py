@@ -34,12 +34,12 @@ STEPS = {
     "Japanese test": ["shikomi.corpus.japanese:is_japanese"],
     "measures": ["shikomi.corpus.measures:measure"],
     "signatures": [
-        "shikomi.corpus.extract:comparable",
+        "shikomi.corpus.minhash:comparable_points",
         "shikomi.corpus.minhash:signature",
         "shikomi.corpus.minhash:band_keys",
         "shikomi.corpus.minhash:exact_key",
     ],
-    "search for copies": ["shikomi.corpus.dedup:find_copies"],
+    "search for copies": ["shikomi.corpus.dedup:search_copies"],
     "Parquet": [
         "pyarrow.parquet:ParquetWriter.write_table",
         "pyarrow.parquet:ParquetWriter.close",
