@@ -121,6 +121,8 @@ def licence_errors(recipe: Recipe, folder: Path) -> list[RecipeError]:
 def _named(recipe: Recipe) -> Iterator[tuple[str, str]]:
     if recipe.corpus.licence or (recipe.corpus.warc and not recipe.corpus.licence_table):
         yield "corpus.licence", recipe.corpus.licence or "unknown"
+    for index, source in enumerate(recipe.corpus.documents):
+        yield f"corpus.documents.{index}.licence", source.licence
     for index, source in enumerate(recipe.dialogues.sources):
         yield f"dialogues.sources.{index}.licence", source.licence
 
