@@ -13,6 +13,7 @@ from pathlib import Path
 import pyarrow.parquet as parquet
 import pytest
 
+from shikomi.corpus.decide import open_aids
 from shikomi.corpus.look import look
 from shikomi.corpus.pages import read_pages
 from shikomi.corpus.pipeline import build_corpus, decide_corpus
@@ -337,3 +338,64 @@ def test_progress_is_told_bytes_until_all_are_read(crawl, tmp_path):
     assert reading[-1] == (total, total, "bytes")
     assert [entry[0] for entry in reading] == sorted(entry[0] for entry in reading)
     assert told[-1] == (2, 2, "shards")
+
+
+def test_what_a_page_says_of_its_use_is_recorded_and_drops_it_where_the_recipe_says_so(tmp_path):
+    pages = [page_of(japanese_text(seed)) for seed in (1, 2, 3)]
+    marked = page_of(japanese_text(4), head='<meta name="robots" content="noindex">')
+    warc = write_warc(
+        tmp_path / "a.warc.gz",
+        [
+            Response("https://free.test/", pages[0]),
+            Response("https://noai.test/", pages[1], headers=[("X-Robots-Tag", "noai, noindex")]),
+            Response("https://tdm.test/", pages[2], headers=[("TDM-Reservation", "1")]),
+            Response("https://noindex.test/", marked),
+        ],
+    )
+    build_corpus(PAGE, [warc], tmp_path / "out")
+    rows = parquet.read_table(tmp_path / "out" / "shards" / "part-00000.parquet").to_pylist()
+    assert [(row["signs"], row["reason"], row["detail"]) for row in rows] == [
+        ("", "", ""),
+        ("noai,noindex", "opted_out", "sign noai"),
+        ("tdm", "opted_out", "sign tdm"),
+        ("noindex", "", ""),
+    ]
+    strict = CorpusPage.model_validate({"opt_out": {"signs": ["noindex"]}})
+    build_corpus(strict, [warc], tmp_path / "strict")
+    assert [d.url for d in kept_documents(tmp_path / "strict")] == ["https://free.test/", "https://tdm.test/"]
+
+
+def test_decisions_take_lists_scores_and_masks_in_their_order(tmp_path):
+    spam = japanese_text(3) + "\n" + "違法な言葉" * 60
+    private = japanese_text(4) + "\n連絡先は山田太郎、電話 090-1234-5678、メール taro@example.jp です。"
+    warc = write_warc(
+        tmp_path / "a.warc.gz",
+        [
+            Response("https://gone.test/x", page_of(japanese_text(1))),
+            Response("https://sub.shop.test/", page_of(japanese_text(2))),
+            Response("https://spam.test/", page_of(spam)),
+            Response("https://private.test/", page_of(private)),
+        ],
+    )
+    files = {
+        "words": ("違法な言葉\n", "words.txt"),
+        "urls": ("shop.test\n", "domains.txt"),
+        "opt_out": ("host gone.test\n", "out.txt"),
+    }
+    named = {}
+    for name, (text, file) in files.items():
+        (tmp_path / file).write_text(text, encoding="utf-8")
+        named[name] = [tmp_path / file]
+    page = CorpusPage.model_validate({"rules": {"max_max_sentence_length": -1, "max_mean_sentence_length": -1}})
+    read_pages(page, [warc], tmp_path / "pages")
+    aids = open_aids(page, tmp_path / "scratch", **named)
+    facts = decide_corpus(page, tmp_path / "pages", tmp_path / "out", aids=aids)
+    rows = parquet.read_table(tmp_path / "out" / "shards" / "part-00000.parquet").to_pylist()
+    assert [row["reason"] for row in rows[:2]] == ["opted_out", "url_category"]
+    assert rows[2]["reason"] in ("ng_fraction", "duplicate_5gram_fraction")
+    assert rows[3]["verdict"] == "kept"
+    assert "090-1234-5678" not in rows[3]["text"]
+    assert "taro@example.jp" not in rows[3]["text"]
+    assert rows[3]["masked"] == 2
+    assert facts["masked"] == {"mail": 1, "phone": 1}
+    assert rows[3]["characters"] == len(rows[3]["text"])

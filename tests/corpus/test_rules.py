@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from shikomi.corpus.measures import measure
-from shikomi.corpus.rules import first_failure
+from shikomi.corpus.rules import explain, first_failure, first_failures
 from shikomi.data.document import MEASURES
 from shikomi.recipe.corpus import PRESETS, CorpusPage, RulesPage
 from tests.corpus.pages import japanese_text
@@ -64,3 +65,21 @@ def test_unknown_thresholds_and_presets_are_refused():
         CorpusPage.model_validate({"rules": {"min_letterz": 1}})
     with pytest.raises(ValidationError, match="lenient"):
         CorpusPage.model_validate({"preset": "swallow"})
+
+
+def test_columns_of_measures_are_judged_as_documents_are():
+    rnd = np.random.default_rng(3)
+    thresholds = CorpusPage().thresholds()
+    names = sorted({rule.partition("_")[2] for rule in thresholds})
+    columns = {name: rnd.random(500) * rnd.choice([0.3, 1, 100, 600], 500) for name in names}
+    places = first_failures(columns, thresholds)
+    rules = list(thresholds)
+    for row, place in enumerate(places.tolist()):
+        measures = {name: float(column[row]) for name, column in columns.items()}
+        told = first_failure(measures, thresholds)
+        assert told == (
+            None
+            if place < 0
+            else explain(rules[place], measures[rules[place].partition("_")[2]], thresholds[rules[place]])
+        )
+    assert len(set(places.tolist())) > 5

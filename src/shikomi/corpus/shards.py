@@ -22,6 +22,7 @@ from shikomi.corpus.japanese import is_japanese, may_be_japanese
 from shikomi.corpus.ledger import versions
 from shikomi.corpus.measures import measure
 from shikomi.corpus.quarantine import Watch
+from shikomi.corpus.robots import signs
 from shikomi.data.document import DROPPED, KEPT, WEB, schema
 from shikomi.errors import DataError
 from shikomi.io import atomic, sha256_file
@@ -141,6 +142,7 @@ def read_page(record: Record, page: CorpusPage) -> dict[str, Any]:
         "characters": 0,
         "text": "",
         "charset": "",
+        "signs": "",
         "verdict": KEPT,
         "reason": "",
         "detail": "",
@@ -169,6 +171,7 @@ def _read(record: Record, page: CorpusPage, row: dict[str, Any]) -> tuple[str, s
     if decoded is None:
         return "charset", "no charset fits"
     html, row["charset"] = decoded
+    row["signs"] = signs(html, record.robots)
     try:
         text = running_text(
             html, trim_lines=page.trim_lines, punctuation=page.normalise_punctuation, footer=page.cut_footer
