@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from shikomi.corpus import fineweb
 from shikomi.corpus.measures import measure
 from shikomi.corpus.rules import explain, first_failure, first_failures
 from shikomi.data.document import MEASURES
@@ -48,9 +49,11 @@ def test_every_threshold_names_a_measure():
     for rule in RulesPage.model_fields:
         bound, _, name = rule.partition("_")
         assert bound in ("min", "max")
-        assert name in MEASURES
+        assert name in (*MEASURES, *fineweb.MEASURES)
     assert {rule for preset in PRESETS.values() for rule in preset} <= set(RulesPage.model_fields)
-    assert set(PRESETS["swallow-v1"]) == set(RulesPage.model_fields)
+    of_words = {rule for rule in RulesPage.model_fields if fineweb.needed([rule])}
+    assert set(PRESETS["swallow-v1"]) == set(RulesPage.model_fields) - of_words
+    assert set(PRESETS["fineweb2-jpn"]) == of_words
 
 
 def test_single_thresholds_replace_the_presets_and_minus_one_takes_a_rule_away():
