@@ -120,7 +120,7 @@ def _pages(recipe: Recipe, folder: Path, crawl: Step | Source | None) -> Step:
         )
 
     names = [[file.name for file in files] for _, files in documents]  # they stand in the documents' addresses
-    return Step("pages", 1, {**page.reading(), **({"names": names} if names else {})}, inputs, run)
+    return Step("pages", 2, {**page.reading(), **({"names": names} if names else {})}, inputs, run)
 
 
 def _domain(recipe: Recipe, folder: Path, pages: Step) -> Step | None:

@@ -74,7 +74,11 @@ def test_columns_of_measures_are_judged_as_documents_are():
     rnd = np.random.default_rng(3)
     thresholds = CorpusPage().thresholds()
     names = sorted({rule.partition("_")[2] for rule in thresholds})
-    columns = {name: rnd.random(500) * rnd.choice([0.3, 1, 100, 600], 500) for name in names}
+    passing = measure(japanese_text(3))
+    columns = {name: np.full(500, float(passing[name])) for name in names}
+    for row in range(500):  # two measures of each document are anything
+        for name in rnd.choice(names, 2):
+            columns[name][row] = rnd.choice([0.0, 0.15, 0.2, 1.0, 100.0, 400.0])
     places = first_failures(columns, thresholds)
     rules = list(thresholds)
     for row, place in enumerate(places.tolist()):

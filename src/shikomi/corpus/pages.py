@@ -13,6 +13,7 @@ from shikomi.corpus import ledger
 from shikomi.corpus.crawl import kind_of
 from shikomi.corpus.documents import DocumentsTask, check_documents, make_documents_shard, plan_tasks
 from shikomi.corpus.quarantine import strike
+from shikomi.corpus.second_opinion import require
 from shikomi.corpus.shards import Task, make_shard, read_licences
 from shikomi.documents.folder import Found
 from shikomi.errors import DataError
@@ -56,6 +57,7 @@ def read_pages(
     Raises:
         DataError: no input, one that is no WARC, or too many damaged records.
     """
+    require(page.extractor)
     _check(warcs, documents, licences)
     tasks: list[Task | DocumentsTask] = [
         Task(path, out / "shards" / f"part-{number:05d}.parquet", page, licences) for number, path in enumerate(warcs)

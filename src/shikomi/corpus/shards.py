@@ -28,7 +28,7 @@ from shikomi.errors import DataError
 from shikomi.io import atomic, sha256_file
 from shikomi.recipe.corpus import CorpusPage
 
-VERSION = 3
+VERSION = 4
 """Of what this module does to a page; a shard of another version is made again."""
 
 _FLUSH_ROWS = 512
@@ -174,7 +174,11 @@ def _read(record: Record, page: CorpusPage, row: dict[str, Any]) -> tuple[str, s
     row["signs"] = signs(html, record.robots)
     try:
         text = running_text(
-            html, trim_lines=page.trim_lines, punctuation=page.normalise_punctuation, footer=page.cut_footer
+            html,
+            trim_lines=page.trim_lines,
+            punctuation=page.normalise_punctuation,
+            footer=page.cut_footer,
+            extractor=page.extractor,
         )
     except (ValueError, RuntimeError, RecursionError) as error:
         return "extraction_failed", f"{type(error).__name__}: {error}"[:200]

@@ -18,7 +18,8 @@ from shikomi.recipe.urls import UrlsPage
 from shikomi.recipe.words import WordsPage
 
 READING = (
-    "licence", "documents", "trim_lines", "normalise_punctuation", "cut_footer", "max_page_bytes", "max_damaged_share",
+    "licence", "documents", "extractor", "trim_lines", "normalise_punctuation", "cut_footer", "max_page_bytes",
+    "max_damaged_share",
 )  # fmt: skip
 """Fields of the corpus page that the stage ``pages`` reads."""
 FETCHING = ("common_crawl",)
@@ -42,6 +43,9 @@ class CorpusPage(Page):
     """Which thresholds the rules start from."""
     rules: RulesPage = RulesPage()
     """Single thresholds that replace the preset's."""
+    extractor: Literal["resiliparse", "trafilatura"] = "resiliparse"
+    """What finds a page's main content. ``trafilatura`` (extra ``trafilatura``) is a second opinion: cleaner on some
+    sites, ten times slower, and it loses body text on others."""
     trim_lines: bool = True
     """Take off lines that are not running text: cookie notices, menus, share buttons, copyright."""
     normalise_punctuation: bool = True
