@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from shikomi.compute.pool import tick
-from shikomi.corpus.signatures import band_column, num_rows, read_column
+from shikomi.corpus.signatures import band_column, read_column
 from shikomi.io import atomic
 
 BYTES_A_KEY = 48
@@ -215,8 +215,3 @@ def _flatten(parents: np.ndarray) -> None:
 def load_each(files: list[Path]) -> Iterator[Groups]:
     """Load saved groups one file after the other."""
     return (Groups.load(path) for path in files)
-
-
-def documents_of(signed: list[Path]) -> list[int]:
-    """Documents of each signed shard."""
-    return [num_rows(path) for path in signed]
