@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shikomi.cli.machine import threads_and_workers
+from shikomi.cli.machine import open_pool, threads_and_workers
 from shikomi.errors import RecipeError
 from shikomi.plan import hardware
 
@@ -55,3 +55,29 @@ def test_a_site_that_is_wrong(tmp_path: Path):
     with pytest.raises(RecipeError) as caught:
         threads_and_workers(tmp_path / "site.toml")
     assert "site.toml" in caught.value.where
+
+
+def test_data_stages_run_here_in_processes_of_their_own_unless_the_site_names_a_cluster(tmp_path: Path):
+    from shikomi.compute.local import LocalPool
+    from shikomi.compute.ray import RayPool
+
+    here = open_pool(None, 3, tmp_path)
+    assert isinstance(here, LocalPool)
+    assert (here.workers, here.apart, here.limits.seconds, here.limits.memory_bytes) == (3, True, 60.0, 10**9)
+    site = tmp_path / "site.toml"
+    site.write_text('workers = 5\npage_time = "2min"\npage_memory = "2GB"\n[ray]\naddress = "head:6379"\n')
+    there = open_pool(site, 3, tmp_path / "store")
+    assert isinstance(there, RayPool)
+    assert (there.address, there.workers, there.shared) == ("head:6379", 5, tmp_path / "store")
+    assert (there.limits.seconds, there.limits.memory_bytes) == (120.0, 2 * 10**9)
+    assert open_pool(site, 3, tmp_path, asked=7).workers == 7
+
+
+@pytest.mark.parametrize(
+    "text", ['[ray]\naddress = "no port"', 'page_time = "0s"', 'page_memory = "1MB"', "page_time = 60"]
+)
+def test_a_site_that_says_nonsense_is_refused(tmp_path: Path, text: str):
+    site = tmp_path / "site.toml"
+    site.write_text(text)
+    with pytest.raises(RecipeError):
+        open_pool(site, 1, tmp_path)

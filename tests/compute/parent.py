@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from shikomi.compute.local import Pool, end_with_parent
+from shikomi.compute.local import LocalPool, end_with_parent
 
 
 def sign(folder: str) -> None:
@@ -27,7 +27,7 @@ def come_and_go(folder: str) -> None:
 def main(how: str, folder: str) -> None:
     """Start two workers in one of the ways that stages do."""
     if how == "pool":
-        list(Pool(2).map(sign, [folder, folder]))
+        list(LocalPool(2).map(sign, [folder, folder]))
     with ProcessPoolExecutor(2, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
         list(pool.map(come_and_go, [folder] * 8))
         time.sleep(600)

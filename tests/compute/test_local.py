@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from shikomi.compute.local import Pool, tick
+from shikomi.compute.local import LocalPool
+from shikomi.compute.pool import tick
 from shikomi.errors import DataError, ShikomiError
 from tests.conftest import ROOT
 
@@ -49,13 +50,13 @@ def _unsendable(number: int):
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_results_come_in_the_order_of_the_items(workers):
-    assert list(Pool(workers).map(_slow_square, range(10))) == [n * n for n in range(10)]
+    assert list(LocalPool(workers).map(_slow_square, range(10))) == [n * n for n in range(10)]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_ticks_add_up_to_what_was_done(workers):
     seen: list[dict[str, float]] = []
-    assert list(Pool(workers).map(_slow_square, range(6), on_tick=seen.append)) == [n * n for n in range(6)]
+    assert list(LocalPool(workers).map(_slow_square, range(6), on_tick=seen.append)) == [n * n for n in range(6)]
     assert sum(counts.get("items", 0) for counts in seen) == 6
 
 
@@ -66,40 +67,40 @@ def test_tick_outside_a_pool_does_nothing():
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_exception_comes_home_with_its_three_lines(workers):
     with pytest.raises(DataError) as caught:
-        list(Pool(workers).map(_fail_on_three, range(6)))
+        list(LocalPool(workers).map(_fail_on_three, range(6)))
     assert str(caught.value).splitlines() == ["three is not a number we like", "  at: item 3", "hint: use two"]
 
 
 def test_an_item_whose_worker_died_is_tried_once_more(tmp_path):
-    assert list(Pool(2).map(_die_once, [(str(tmp_path), n) for n in range(4)])) == [0, 1, 2, 3]
+    assert list(LocalPool(2).map(_die_once, [(str(tmp_path), n) for n in range(4)])) == [0, 1, 2, 3]
     assert (tmp_path / "died-1").exists()
 
 
 def test_an_item_that_kills_every_worker_is_named():
     with pytest.raises(ShikomiError) as caught:
-        list(Pool(2).map(_die, range(4)))
+        list(LocalPool(2).map(_die, range(4)))
     assert caught.value.where == "2"
     assert "exit code 7" in caught.value.what
 
 
 def test_a_result_that_cannot_travel_is_an_error():
     with pytest.raises(ShikomiError, match="cannot be sent back"):
-        list(Pool(2).map(_unsendable, range(2)))
+        list(LocalPool(2).map(_unsendable, range(2)))
 
 
 def test_no_items_no_results():
-    assert list(Pool(2).map(_slow_square, [])) == []
+    assert list(LocalPool(2).map(_slow_square, [])) == []
 
 
 def test_fewer_than_one_worker_is_refused():
     with pytest.raises(ValueError, match="at least 1"):
-        Pool(0)
+        LocalPool(0)
 
 
 def test_a_map_that_is_left_early_leaves_no_process_behind():
     import multiprocessing
 
-    results = Pool(2).map(_slow_square, range(50))
+    results = LocalPool(2).map(_slow_square, range(50))
     assert next(results) == 0
     results.close()
     assert not multiprocessing.active_children()

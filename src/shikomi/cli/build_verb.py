@@ -45,7 +45,7 @@ def command(
         watch=Screen(),
         workers=processes,
         threads=threads,
-        pool=open_pool(site, processes, store),
+        pool=open_pool(site, processes, store, workers),
     )
     path = write_report(page, build)
     if as_json:

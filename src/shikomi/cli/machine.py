@@ -39,13 +39,14 @@ def threads_and_workers(site: Path | None = None, workers: int | None = None) ->
     return threads, workers or processes
 
 
-def open_pool(site: Path | None, workers: int, store: Path) -> Pool:
+def open_pool(site: Path | None, workers: int, store: Path, asked: int | None = None) -> Pool:
     """The pool that a site asks for; its workers are processes of their own, which may be ended.
 
     Args:
         site: a site file, or None: this machine.
-        workers: processes to use on this machine; of a cluster the site file says how many.
+        workers: processes to use on this machine.
         store: a folder that every worker must see.
+        asked: processes the user asked for; of a cluster else the site file says how many.
 
     Raises:
         RecipeError: the site file is wrong.
@@ -59,5 +60,5 @@ def open_pool(site: Path | None, workers: int, store: Path) -> Pool:
     if page.ray is not None:
         from shikomi.compute.ray import RayPool
 
-        return RayPool(page.ray.address, workers=page.workers, limits=limits, shared=store)
+        return RayPool(page.ray.address, workers=asked or page.workers, limits=limits, shared=store)
     return LocalPool(workers, limits=limits, apart=True)

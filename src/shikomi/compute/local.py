@@ -14,10 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from shikomi.compute.pool import TICK_SECONDS, Crew, Item, Limits, OnDeath, OnTick, Result, Ticker, listening, tick
+from shikomi.compute.pool import TICK_SECONDS, Crew, Item, Limits, OnDeath, OnTick, Result, Ticker, listening
 from shikomi.errors import ShikomiError
-
-__all__ = ["LocalPool", "Pool", "end_with_parent", "tick"]
 
 
 class LocalPool:
@@ -53,9 +51,6 @@ class LocalPool:
         if self.workers == 1 and not self.apart:
             return _here(function, items, on_tick)
         return _LocalCrew(self, function, items, on_tick, on_death).results()
-
-
-Pool = LocalPool
 
 
 def end_with_parent() -> None:
