@@ -137,7 +137,8 @@ def scored(documents: dict, original_of: dict[str, str], corpus: Path) -> dict:
         if url not in sets or original not in sets:
             continue
         similarity = jaccard(sets[url], sets[original])
-        gone = documents[url].reason in ("exact_copy", "near_copy")
+        # Which of a cluster stays is not said by the order of the pages: one of the two has to go.
+        gone = any(documents[one].reason in ("exact_copy", "near_copy") for one in (url, original))
         if similarity >= 0.9:
             pairs += 1
             found += gone
