@@ -6,22 +6,22 @@ rooms are imported when their stage runs, so that planning a build loads none of
 
 from __future__ import annotations
 
-import glob
 from pathlib import Path
 from typing import Any
 
 from shikomi.documents.folder import find
-from shikomi.errors import RecipeError
+from shikomi.flow.lineage import FORGOTTEN
 from shikomi.flow.step import Context, Source, Step
 from shikomi.io import read_json
 from shikomi.recipe.common_crawl import CommonCrawlPage
+from shikomi.recipe.files import below, existing_folder, files
 from shikomi.recipe.schema import Recipe
 
 Inputs = dict[str, Path]
 
 
-def steps(recipe: Recipe, folder: Path) -> list[Step]:
-    """Every stage of a recipe whose relative paths start at ``folder``.
+def steps(recipe: Recipe, folder: Path, store: Path | None = None) -> list[Step]:
+    """Every stage of a recipe whose relative paths start at ``folder``; what ``store`` forgot stays out of its corpus.
 
     ``crawl → pages → corpus → tokenizer → tokens → pretrain → release_base`` never see a dialogue: their ids stay when
     dialogues change. ``dialogues → anneal → sft → dpo → evaluate → release`` stand on them; ``dialogues`` is made
@@ -30,11 +30,11 @@ def steps(recipe: Recipe, folder: Path) -> list[Step]:
     Raises:
         RecipeError: a path or glob of the recipe finds nothing.
     """
-    base = _folder(recipe.model.base, folder, "model.base") if recipe.model.base else None
+    base = existing_folder(recipe.model.base, folder, "model.base") if recipe.model.base else None
     crawl = _crawl(recipe, folder)
     pages = _pages(recipe, folder, crawl)
     domain = _domain(recipe, folder, pages)
-    corpus = _corpus(recipe, folder, pages, domain)
+    corpus = _corpus(recipe, folder, pages, domain, store)
     tokenizer = _tokenizer(recipe, corpus, base)
     tokens = _tokens(recipe, corpus, tokenizer)
     pretrain = _pretrain(recipe, tokens, tokenizer, base)
@@ -61,7 +61,7 @@ def steps(recipe: Recipe, folder: Path) -> list[Step]:
 def _crawl(recipe: Recipe, folder: Path) -> Step | Source | None:
     """The web pages: files the recipe names, a part of Common Crawl, or the synthetic web; None: documents alone."""
     if recipe.corpus.warc:
-        return Source("crawl", _files(recipe.corpus.warc, folder, "corpus.warc"))
+        return Source("crawl", files(recipe.corpus.warc, folder, "corpus.warc"))
     if recipe.corpus.common_crawl:
         return _fetch(recipe.corpus.common_crawl)
     return _sample_crawl(recipe) if recipe.synthetic else None
@@ -94,13 +94,13 @@ def _sample_crawl(recipe: Recipe) -> Step:
 def _pages(recipe: Recipe, folder: Path, crawl: Step | Source | None) -> Step:
     """Every document's text and measures: all that no threshold can change."""
     page = recipe.corpus
-    table = _files([page.licence_table], folder, "corpus.licence_table")[0] if page.licence_table else None
+    table = files([page.licence_table], folder, "corpus.licence_table")[0] if page.licence_table else None
     documents = [(source, find(source.path, folder)) for source in page.documents]
     inputs: dict[str, Step | Source] = {"crawl": crawl} if crawl else {}
     if table:
         inputs["licences"] = Source("licences", [table])
     if documents:
-        inputs["documents"] = Source("documents", [file.path for _, files in documents for file in files])
+        inputs["documents"] = Source("documents", [file.path for _, found in documents for file in found])
 
     def run(inputs: Inputs, out: Path, context: Context) -> dict[str, Any]:
         from shikomi.corpus.pages import read_pages
@@ -119,7 +119,7 @@ def _pages(recipe: Recipe, folder: Path, crawl: Step | Source | None) -> Step:
             progress=context.progress,
         )
 
-    names = [[file.name for file in files] for _, files in documents]  # they stand in the documents' addresses
+    names = [[file.name for file in found] for _, found in documents]  # they stand in the documents' addresses
     return Step("pages", 2, {**page.reading(), **({"names": names} if names else {})}, inputs, run)
 
 
@@ -130,7 +130,7 @@ def _domain(recipe: Recipe, folder: Path, pages: Step) -> Step | None:
         return None
 
     def named(patterns: list[str]) -> list[Path]:
-        return _files(patterns, folder, "corpus.domain")
+        return files(patterns, folder, "corpus.domain")
 
     shown = [path for one in scorers for path in (*named(one.positives), *named(one.negatives))]
 
@@ -139,19 +139,25 @@ def _domain(recipe: Recipe, folder: Path, pages: Step) -> Step | None:
 
         return learn_scorers(scorers, named, inputs["pages"], out, progress=context.progress)
 
-    page = [one.identity() for one in scorers]
+    page = [  # one source holds all examples: how many are of which kind tells them apart
+        {**one.identity(), "shown": [len(named(one.positives)), len(named(one.negatives))]} for one in scorers
+    ]
     return Step("domain", 1, page, {"pages": pages, "examples": Source("examples", shown)}, run)
 
 
-def _corpus(recipe: Recipe, folder: Path, pages: Step, domain: Step | None) -> Step:
+def _corpus(recipe: Recipe, folder: Path, pages: Step, domain: Step | None, store: Path | None) -> Step:
     """Kept Japanese documents, and a verdict for every document read."""
     page = recipe.corpus
     lists = {
-        "words": _files(page.words.lists, folder, "corpus.words.lists"),
-        "urls": _below(page.urls.lists, folder, "corpus.urls.lists"),
-        "opt_out": _files(page.opt_out.lists, folder, "corpus.opt_out.lists"),
+        "words": files(page.words.lists, folder, "corpus.words.lists"),
+        "urls": below(page.urls.lists, folder, "corpus.urls.lists"),
+        "opt_out": files(page.opt_out.lists, folder, "corpus.opt_out.lists"),
     }
-    earlier = [_folder(path, folder, "corpus.copies.earlier") for path in page.copies.earlier]
+    if store and (store / FORGOTTEN).is_file():
+        lists["opt_out"].append(store / FORGOTTEN)
+    sets = [files([one.path], folder, "corpus.decontaminate.sets.path") for one in page.decontaminate.sets]
+    lists["sets"] = [path for found in sets for path in found]
+    earlier = [existing_folder(path, folder, "corpus.copies.earlier") for path in page.copies.earlier]
     signatures = [path for corpus in earlier for path in sorted(corpus.glob("signatures/*.parquet"))]
     inputs: dict[str, Step | Source] = {"pages": pages, **({"domain": domain} if domain else {})}
     inputs |= {name: Source(name, paths) for name, paths in {**lists, "earlier": signatures}.items() if paths}
@@ -161,7 +167,7 @@ def _corpus(recipe: Recipe, folder: Path, pages: Step, domain: Step | None) -> S
         from shikomi.corpus.pipeline import decide_corpus
 
         urls = [folder / Path(path).expanduser() for path in page.urls.lists]
-        aids = open_aids(page, out / "scratch", **{**lists, "urls": urls}, scorers=inputs.get("domain"))
+        aids = open_aids(page, out / "scratch", **{**lists, "urls": urls, "sets": sets}, scorers=inputs.get("domain"))
         return decide_corpus(
             page,
             inputs["pages"],
@@ -247,7 +253,7 @@ def _dialogues(recipe: Recipe, folder: Path, crawl: Step | Source | None) -> Ste
     """Dialogues, preferences and questions: of the sample's facts, or from the files the recipe names."""
     page = recipe.dialogues
     if page.sources:
-        paths = [path for source in page.sources for path in _files([source.path], folder, "dialogues.sources.path")]
+        paths = [path for source in page.sources for path in files([source.path], folder, "dialogues.sources.path")]
 
         def read_run(inputs: Inputs, out: Path, context: Context) -> dict[str, Any]:
             from shikomi.tune.sources import write_sources
@@ -356,44 +362,3 @@ def _manifest(folder: Path) -> dict[str, Any]:
     manifest = read_json(folder / "manifest.json")
     facts = {name: value for name, value in manifest.get("facts", {}).items() if name != "tokens_per_second"}
     return {"id": manifest["id"], "facts": facts}
-
-
-def _files(patterns: list[str], folder: Path, key: str) -> list[Path]:
-    """The files that paths and globs name, each pattern's in sorted order.
-
-    Raises:
-        RecipeError: a pattern that finds nothing, or a folder.
-    """
-    found: list[Path] = []
-    for pattern in patterns:
-        matches = sorted(glob.glob(str(folder / Path(pattern).expanduser())))  # noqa: PTH207 - absolute patterns too
-        exact = folder / Path(pattern).expanduser()
-        if not matches and exact.exists():
-            matches = [str(exact)]
-        if not matches:
-            raise RecipeError(
-                f'"{pattern}" finds no file',
-                where=key,
-                hint=f"relative paths start at {folder}; set another one with --set {key}=PATH",
-            )
-        for match in matches:
-            if Path(match).is_dir():
-                raise RecipeError(f'"{match}" is a folder, not a file', where=key, hint="name files, for example DIR/*")
-            found.append(Path(match))
-    return found
-
-
-def _below(paths: list[str], folder: Path, key: str) -> list[Path]:
-    """The files that paths name, those of a folder in sorted order at any depth."""
-    found = []
-    for path in paths:
-        place = folder / Path(path).expanduser()
-        found += sorted(p for p in place.rglob("*") if p.is_file()) if place.is_dir() else _files([path], folder, key)
-    return found
-
-
-def _folder(path: str, folder: Path, key: str) -> Path:
-    found = folder / Path(path).expanduser()
-    if not found.is_dir():
-        raise RecipeError(f'"{path}" is not a folder', where=key, hint=f"relative paths start at {folder}")
-    return found

@@ -332,7 +332,11 @@ def test_copies_can_be_left_in(tmp_path):
 def test_progress_is_told_bytes_until_all_are_read(crawl, tmp_path):
     told: list[tuple[float, float, str]] = []
     warcs = [crawl(f"{n}.warc.gz", count=2, first=5 * n) for n in range(2)]
-    build_corpus(PAGE, warcs, tmp_path / "out", progress=lambda d, t, u, note="": told.append((d, t, u)))
+
+    def tell(done: float, total: float, unit: str, note: str = "") -> None:
+        told.append((done, total, unit))
+
+    build_corpus(PAGE, warcs, tmp_path / "out", progress=tell)
     reading = [entry for entry in told if entry[2] == "bytes"]
     total = sum(path.stat().st_size for path in warcs)
     assert reading[-1] == (total, total, "bytes")
@@ -392,6 +396,8 @@ def test_decisions_take_lists_scores_and_masks_in_their_order(tmp_path):
     facts = decide_corpus(page, tmp_path / "pages", tmp_path / "out", aids=aids)
     rows = parquet.read_table(tmp_path / "out" / "shards" / "part-00000.parquet").to_pylist()
     assert [row["reason"] for row in rows[:2]] == ["opted_out", "url_category"]
+    assert (rows[0]["text"], rows[0]["characters"]) == ("", 0)
+    assert rows[1]["text"]
     assert rows[2]["reason"] in ("ng_fraction", "duplicate_5gram_fraction")
     assert rows[3]["verdict"] == "kept"
     assert "090-1234-5678" not in rows[3]["text"]
@@ -399,3 +405,30 @@ def test_decisions_take_lists_scores_and_masks_in_their_order(tmp_path):
     assert rows[3]["masked"] == 2
     assert facts["masked"] == {"mail": 1, "phone": 1}
     assert rows[3]["characters"] == len(rows[3]["text"])
+
+
+def test_evaluation_sets_and_boilerplate_come_off_kept_texts(tmp_path):
+    question = "架空の国の首都にある時計台は、どの建築家が何年に設計したものでしょうか。"
+    answer = "時計台は風祭という建築家が大正時代に設計したと伝えられています。"
+    (tmp_path / "eval.jsonl").write_text(json.dumps({"q": question, "a": answer}) + "\n", encoding="utf-8")
+    shared = "この文は店のどの頁の最後にも置かれている決まり文句であります。"
+    responses = [Response(f"https://shop.test/{n}", page_of(japanese_text(n) + "\n" + shared)) for n in range(4)]
+    leak = japanese_text(9) + f"\n{question}{answer}"
+    warc = write_warc(tmp_path / "a.warc.gz", [*responses, Response("https://leak.test/", page_of(leak))])
+    page = CorpusPage.model_validate(
+        {
+            "copies": {"boilerplate": True, "boilerplate_documents": 3},
+            "decontaminate": {"sets": [{"name": "時計台", "path": "eval.jsonl", "fields": ["q", "a"]}]},
+        }
+    )
+    read_pages(page, [warc], tmp_path / "pages")
+    aids = open_aids(page, tmp_path / "scratch", sets=[[tmp_path / "eval.jsonl"]])
+    decide_corpus(page, tmp_path / "pages", tmp_path / "out", aids=aids)
+    texts = {document.url: document.text for document in kept_documents(tmp_path / "out")}
+    assert sorted(texts) == [f"https://shop.test/{n}" for n in range(4)]
+    assert not any(shared in text for text in texts.values())
+    dropped = [document for document in iterate(tmp_path / "out") if document.verdict == "dropped"]
+    assert [(document.url, document.reason) for document in dropped] == [("https://leak.test/", "contaminated")]
+    told = json.loads((tmp_path / "out" / "contamination.json").read_text(encoding="utf-8"))
+    assert told["sets"]["時計台"]["leaked_items"] == 1
+    assert told["documents"] == {"dropped": 1}

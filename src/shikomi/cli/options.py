@@ -69,7 +69,7 @@ def open_build(path: Path | None, store: Path, overrides: tuple[str, ...]) -> tu
                 hint="for example recipes/quickstart.toml; `shikomi init .` writes one here",
             )
     recipe = load(path, overrides)
-    return recipe, Build(steps(recipe, path.parent), Store(store))
+    return recipe, Build(steps(recipe, path.parent, store), Store(store))
 
 
 def finished_folder(build: Build, stage: str) -> Path:

@@ -19,6 +19,7 @@ import pyarrow.parquet as parquet
 
 from shikomi.compute.pool import tick
 from shikomi.corpus import fineweb
+from shikomi.corpus.decontaminate import Contamination
 from shikomi.corpus.domain import Scorer
 from shikomi.corpus.optout import OptOut, read_opt_out
 from shikomi.corpus.rules import explain, first_failure, first_failures
@@ -56,6 +57,7 @@ class Aids:
         urls: categories of addresses, or None.
         scorers: learned on the corpus; empty for none.
         opt_out: what stays out.
+        contamination: evaluation sets that no kept document may hold, or None.
         fingerprint: changes whenever one of them does.
     """
 
@@ -63,6 +65,7 @@ class Aids:
     urls: UrlCategories | None = None
     scorers: tuple[Scorer, ...] = ()
     opt_out: OptOut = field(default_factory=OptOut)
+    contamination: Contamination | None = None
     fingerprint: str = ""
 
 
@@ -73,6 +76,7 @@ def open_aids(
     words: Iterable[Path] = (),
     urls: Iterable[Path] = (),
     opt_out: Iterable[Path] = (),
+    sets: Iterable[list[Path]] = (),
     scorers: Path | None = None,
 ) -> Aids:
     """Open what the decisions of a recipe need; everything faulty in it is said here, before the first page.
@@ -83,16 +87,17 @@ def open_aids(
         words: what ``page.words.lists`` names.
         urls: what ``page.urls.lists`` names.
         opt_out: what ``page.opt_out.lists`` names, and the store's own list.
+        sets: the files of each of ``page.decontaminate.sets``.
         scorers: folder of the stage ``domain``, if the recipe has scorers.
 
     Raises:
-        DataError: a list or scorer that cannot be read.
+        DataError: a list, evaluation set or scorer that cannot be read.
     """
-    words, urls, opt_out = list(words), list(urls), list(opt_out)
+    words, urls, opt_out, sets = list(words), list(urls), list(opt_out), list(sets)
     found_words = read_words(page.words, words)
     compile_lists(page.urls, urls, scratch / "urls")
     folders = [scorers / scorer.name for scorer in page.domain] if scorers else []
-    files = [*words, *(path for path in urls if path.is_file()), *opt_out]
+    files = [*words, *(path for path in urls if path.is_file()), *opt_out, *(path for found in sets for path in found)]
     files += [path for folder in folders for path in sorted(folder.iterdir())]
     parts = [found_words.words, [sha256_file(path) for path in files], sha256_file(scratch / "urls" / "keys.npy")]
     return Aids(
@@ -100,6 +105,7 @@ def open_aids(
         UrlCategories(scratch / "urls"),
         tuple(Scorer(folder) for folder in folders),
         read_opt_out(opt_out, page.opt_out.signs),
+        Contamination(sets, page.decontaminate) if sets or page.decontaminate.known_prompts else None,
         hashlib.sha256(json.dumps(parts).encode()).hexdigest(),
     )
 

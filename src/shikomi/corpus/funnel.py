@@ -39,6 +39,7 @@ class Funnel:
         self.charsets: Counter[str] = Counter()
         self.years: Counter[str] = Counter()
         self.masked: Counter[str] = Counter()
+        self.contaminated: list[dict[str, Any]] = []
         self.sources: dict[str, list[int]] = {}
         self.samples: dict[str, list[tuple[str, int, int, dict[str, Any]]]] = {}
 
@@ -90,6 +91,7 @@ class Funnel:
         for mine, theirs in ((self.hosts, other.hosts), (self.sources, other.sources)):
             for name, counts in theirs.items():
                 mine[name] = [a + b for a, b in zip(mine.get(name, (0, 0, 0)), counts, strict=True)]
+        self.contaminated += other.contaminated
         for reason, samples in other.samples.items():
             self._choose(reason, samples)
 

@@ -11,6 +11,7 @@ from shikomi.compute.local import LocalPool
 from shikomi.compute.pool import Pool
 from shikomi.corpus import decide, writing
 from shikomi.corpus.boilerplate import Boilerplate, CountTask, count_lines, find_boilerplate
+from shikomi.corpus.decontaminate import report
 from shikomi.corpus.dedup import search_copies
 from shikomi.corpus.funnel import Funnel, one_line
 from shikomi.corpus.pages import read_pages
@@ -56,8 +57,9 @@ def decide_corpus(
     Args:
         page: the recipe's corpus page, of which ``page.deciding()`` counts.
         pages: folder of the pages stage.
-        out: folder for ``shards/part-00000.parquet`` …, ``funnel.json``, ``samples.json``, ``clusters.parquet`` and
-            ``signatures/``, by which later corpora find copies of this one's; scratch in ``scratch/``.
+        out: folder for ``shards/part-00000.parquet`` …, ``funnel.json``, ``samples.json``, ``contamination.json``,
+            ``clusters.parquet`` and ``signatures/``, by which later corpora find copies of this one's; scratch in
+            ``scratch/``.
         aids: what decisions need from outside files (``decide.open_aids``); None: what the recipe's defaults give.
         earlier: folders of earlier corpora, oldest first.
         read_from: where the pages came from, for messages.
@@ -80,7 +82,16 @@ def decide_corpus(
     found = _find_copies(page.copies, tasks, out, earlier, workers, pool, progress)
     boilerplate = _find_boilerplate(page.copies, tasks, found, out / "scratch" / "lines", pool, progress)
     writings = [
-        writing.Task(task.pages, task.decided, copies, out / "shards" / task.pages.name, number, page, boilerplate)
+        writing.Task(
+            task.pages,
+            task.decided,
+            copies,
+            out / "shards" / task.pages.name,
+            number,
+            page,
+            aids.contamination,
+            boilerplate,
+        )
         for number, (task, copies) in enumerate(zip(tasks, found, strict=True))
     ]
     funnel = Funnel()
@@ -91,6 +102,8 @@ def decide_corpus(
     counts = {**funnel.counts(), "records_skipped": told["records_skipped"], "inputs": told["inputs"]}
     if not counts["kept"]:
         raise _nothing_kept(counts, read_from)
+    if aids.contamination:
+        write_json(out / "contamination.json", report(aids.contamination, funnel.contaminated))
     write_json(out / "samples.json", funnel.chosen_samples())
     write_json(out / "funnel.json", counts)
     return {name: value for name, value in counts.items() if name not in ("hosts", "inputs")}

@@ -13,7 +13,10 @@ import pyarrow.parquet as parquet
 from shikomi.compute.pool import tick
 from shikomi.corpus.boilerplate import Boilerplate
 from shikomi.corpus.copies import Found, load_found
+from shikomi.corpus.decontaminate import Contamination
+from shikomi.corpus.decontaminate import rows as contaminated
 from shikomi.corpus.funnel import COUNTED, Funnel
+from shikomi.corpus.optout import REASON as OPTED_OUT
 from shikomi.corpus.privacy import mask
 from shikomi.data.document import DROPPED, KEPT, schema
 from shikomi.io import atomic
@@ -35,6 +38,7 @@ class Task:
         final: where the final shard goes.
         number: of the shard.
         page: the recipe's corpus page.
+        contamination: evaluation sets that no kept document may hold; None: nothing is looked for.
         boilerplate: takes lines off that many documents of a host share; None: lines stay.
     """
 
@@ -44,6 +48,7 @@ class Task:
     final: Path
     number: int
     page: CorpusPage
+    contamination: Contamination | None = None
     boilerplate: Boilerplate | None = None
 
     def __str__(self) -> str:
@@ -97,7 +102,9 @@ def _finish(
     if copy:
         row["verdict"] = DROPPED
         row["reason"], row["detail"], row["duplicate_of"] = copy
-    if row["verdict"] != KEPT or not (task.boilerplate or task.page.privacy.kinds):
+    if row["reason"] == OPTED_OUT:  # its owner does not want it here: what is known of it is that it was left out
+        row["cleaned"], row["characters"] = "", 0
+    if row["verdict"] != KEPT or not (task.boilerplate or task.contamination or task.page.privacy.kinds):
         return
     before = text = texts[number].as_py()
     if task.boilerplate:
@@ -105,6 +112,13 @@ def _finish(
         if not text:
             row |= {"verdict": DROPPED, "reason": "boilerplate", "detail": "every line is shared by its host's pages"}
             return
+    if task.contamination:
+        treated = task.contamination.treat(text)
+        funnel.contaminated += contaminated(row["id"], treated)
+        if treated.reason:
+            row |= {"verdict": DROPPED, "reason": treated.reason, "detail": treated.detail}
+            return
+        text = treated.text
     text, counts = mask(text, task.page.privacy.kinds)
     row["masked"] = sum(counts.values())
     funnel.masked.update(counts)

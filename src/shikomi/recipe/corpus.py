@@ -8,8 +8,9 @@ from pydantic import Field
 
 from shikomi.recipe.common_crawl import CommonCrawlPage
 from shikomi.recipe.copies import CopiesPage
+from shikomi.recipe.decontaminate import DecontaminatePage
 from shikomi.recipe.documents import DocumentsPage
-from shikomi.recipe.domain import ScorerPage
+from shikomi.recipe.domain import Scorers
 from shikomi.recipe.optout import OptOutPage
 from shikomi.recipe.page import WHERE_ONLY, Count, Page
 from shikomi.recipe.presets import PRESETS, RulesPage
@@ -58,10 +59,12 @@ class CorpusPage(Page):
     """Which kinds of sites stay out."""
     words: WordsPage = WordsPage()
     """How many NG words are too many."""
-    domain: list[ScorerPage] = []
+    domain: Scorers = []
     """Learned selection: one table ``[[corpus.domain]]`` a scorer."""
     copies: CopiesPage = CopiesPage()
     """How documents that repeat others are found."""
+    decontaminate: DecontaminatePage = DecontaminatePage()
+    """Which evaluation sets the corpus must not hold."""
     privacy: PrivacyPage = PrivacyPage()
     """Which personal data is masked in kept documents."""
     max_page_bytes: Count = Field(default=2_000_000, ge=1_000)

@@ -20,8 +20,8 @@ from shikomi.recipe.tune import DialoguesPage, DpoPage, SftPage
 PATHS = (
     ("corpus", "warc"), ("corpus", "licence_table"), ("corpus", "documents", "path"), ("corpus", "opt_out", "lists"),
     ("corpus", "urls", "lists"), ("corpus", "words", "lists"), ("corpus", "domain", "positives"),
-    ("corpus", "domain", "negatives"), ("corpus", "copies", "earlier"), ("model", "base"),
-    ("dialogues", "sources", "path"),
+    ("corpus", "domain", "negatives"), ("corpus", "copies", "earlier"), ("corpus", "decontaminate", "sets", "path"),
+    ("model", "base"), ("dialogues", "sources", "path"),
 )  # fmt: skip
 """Keys whose values are paths or globs of outside files."""
 OWN_PAGES = ("warc", "common_crawl", "documents")
@@ -113,13 +113,12 @@ def _corpus(recipe: Recipe) -> list[RecipeError]:
                 hint="keep one; what was fetched before is read with corpus.warc",
             )
         )
-    for key, names in (
-        ("corpus.documents", [source.name for source in page.documents]),
-        ("corpus.domain", [scorer.name for scorer in page.domain]),
-    ):
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            found.append(RecipeError(f'the name "{twice[0]}" is given twice', where=key, hint="one name each"))
+    names = [source.name for source in page.documents]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        found.append(
+            RecipeError(f'two sources have the name "{twice[0]}"', where="corpus.documents", hint="one name each")
+        )
     return found
 
 

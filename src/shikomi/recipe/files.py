@@ -1,0 +1,49 @@
+"""The outside files that a recipe names: paths, globs and folders to what is there, or an error that names the key."""
+
+from __future__ import annotations
+
+import glob
+from pathlib import Path
+
+from shikomi.errors import RecipeError
+
+
+def files(patterns: list[str], folder: Path, key: str) -> list[Path]:
+    """The files that paths and globs name, each pattern's in sorted order.
+
+    Raises:
+        RecipeError: a pattern that finds nothing, or a folder.
+    """
+    found: list[Path] = []
+    for pattern in patterns:
+        matches = sorted(glob.glob(str(folder / Path(pattern).expanduser())))  # noqa: PTH207 - absolute patterns too
+        exact = folder / Path(pattern).expanduser()
+        if not matches and exact.exists():
+            matches = [str(exact)]
+        if not matches:
+            raise RecipeError(
+                f'"{pattern}" finds no file',
+                where=key,
+                hint=f"relative paths start at {folder}; set another one with --set {key}=PATH",
+            )
+        for match in matches:
+            if Path(match).is_dir():
+                raise RecipeError(f'"{match}" is a folder, not a file', where=key, hint="name files, for example DIR/*")
+            found.append(Path(match))
+    return found
+
+
+def below(paths: list[str], folder: Path, key: str) -> list[Path]:
+    """The files that paths name, those of a folder in sorted order at any depth."""
+    found = []
+    for path in paths:
+        place = folder / Path(path).expanduser()
+        found += sorted(p for p in place.rglob("*") if p.is_file()) if place.is_dir() else files([path], folder, key)
+    return found
+
+
+def existing_folder(path: str, folder: Path, key: str) -> Path:
+    found = folder / Path(path).expanduser()
+    if not found.is_dir():
+        raise RecipeError(f'"{path}" is not a folder', where=key, hint=f"relative paths start at {folder}")
+    return found
