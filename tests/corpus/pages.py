@@ -63,7 +63,8 @@ def write_warc(path: Path, responses: list[Response], *, gzip: bool = True) -> P
             response.url,
             response.kind,
             payload=io.BytesIO(response.body),
-            http_headers=http,
+            http_headers=None if response.kind == "conversion" else http,
+            warc_content_type="text/plain" if response.kind == "conversion" else "",
             warc_headers_dict={"WARC-Date": f"2026-04-01T00:{number // 60:02d}:{number % 60:02d}Z"},
         )
         writer.write_record(record)

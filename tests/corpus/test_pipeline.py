@@ -13,6 +13,7 @@ from pathlib import Path
 import pyarrow.parquet as parquet
 import pytest
 
+from shikomi.corpus import ledger
 from shikomi.corpus.decide import open_aids
 from shikomi.corpus.look import look
 from shikomi.corpus.pages import read_pages
@@ -432,3 +433,25 @@ def test_evaluation_sets_and_boilerplate_come_off_kept_texts(tmp_path):
     told = json.loads((tmp_path / "out" / "contamination.json").read_text(encoding="utf-8"))
     assert told["sets"]["時計台"]["leaked_items"] == 1
     assert told["documents"] == {"dropped": 1}
+
+
+def test_text_of_a_wet_file_becomes_documents(tmp_path):
+    text = japanese_text(6)
+    warc = write_warc(
+        tmp_path / "a.warc.wet.gz",
+        [
+            Response("https://wet.test/", f"\n{text}\n\n".encode(), kind="conversion"),
+            Response("https://english.test/", b"Nothing Japanese here. " * 40, kind="conversion"),
+            Response("https://broken.test/", "文".encode()[:2] * 300, kind="conversion"),
+            Response("https://long.test/", "長い文。".encode() * 300_000, kind="conversion"),
+            Response("https://info.test/", b"", kind="warcinfo"),
+        ],
+    )
+    facts = build_corpus(PAGE, [warc], tmp_path / "out")
+    assert [(document.url, document.text) for document in kept_documents(tmp_path / "out")] == [
+        ("https://wet.test/", text)
+    ]
+    assert facts["dropped_by_reason"] == {"charset": 1, "not_japanese": 1, "too_large": 1}
+    (row,) = ledger.read(tmp_path / "out")
+    assert (row["records"], row["kept"], row["dropped"]) == (4, 1, 3)
+    ledger.check(tmp_path / "out")

@@ -25,6 +25,8 @@ from shikomi.errors import DataError
 
 DAMAGED = "damaged_record"
 TOO_LARGE = "too_large"
+_READ_TYPES = (WarcRecordType.response, WarcRecordType.conversion)
+"""Pages as servers sent them, and (in WET files) the plain text that somebody else took out of them."""
 ROBOTS_HEADERS = ("X-Robots-Tag", "TDM-Reservation")
 
 _GZIP = b"\x1f\x8b"
@@ -52,6 +54,7 @@ class Record:
         problem: empty, ``damaged_record`` or ``too_large``.
         detail: what is wrong, for people.
         robots: HTTP headers by which a server speaks of the page's use (``ROBOTS_HEADERS``), as pairs.
+        is_text: the payload is a page's plain text in UTF-8 (a WET file's), not the page.
     """
 
     url: str
@@ -63,6 +66,7 @@ class Record:
     problem: str = ""
     detail: str = ""
     robots: tuple[tuple[str, str], ...] = ()
+    is_text: bool = False
 
 
 def kind_of(path: Path) -> str:
@@ -156,7 +160,7 @@ def _read_warc(path: Path, max_page_bytes: int, skipped: Counter[str]) -> Iterat
                     found_since_damage = True
                     start = record.stream_pos
                     reading = ("", "", start)
-                    if record.record_type != WarcRecordType.response:
+                    if record.record_type not in _READ_TYPES:
                         skipped[str(record.record_type)] += 1
                         continue
                     headers = record.headers
@@ -210,6 +214,11 @@ def _take(
             return _damaged(url, date, offset, "its address is damaged")
         if digests.tell_damage(block, digest):
             return _damaged(url, date, offset, "its bytes are not those its digest tells of")
+    if record.record_type == WarcRecordType.conversion:
+        kind = (record.headers.get("Content-Type") or "").lower()
+        if len(block) > max_page_bytes:
+            return Record(url, date, 0, kind, b"", offset, TOO_LARGE, f"text above {max_page_bytes} bytes")
+        return Record(url, date, 0, kind, block, offset, is_text=kind.startswith("text/plain"))
     http, payload = _decode_http(block, max_page_bytes + 1)
     if http is None:  # no HTTP in it: a name look-up, for example
         return Record(url, date, 0, (record.headers.get("Content-Type") or "").lower(), block, offset)

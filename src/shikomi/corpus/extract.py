@@ -99,6 +99,20 @@ def _is_deep(page: str) -> bool:
     return max(itertools.accumulate(steps), default=0) > MAX_DEPTH
 
 
+def plain_text(text: str, *, punctuation: bool = True, footer: bool = True) -> str:
+    """Text that was taken out of a page elsewhere, one paragraph a line, without empty lines.
+
+    Args:
+        text: plain text.
+        punctuation: normalise Japanese punctuation by majority.
+        footer: cut at a footer line among the last ten.
+    """
+    text = _single_spaces(_CONTROL.sub("", text.replace("\r", "\n")))
+    lines = [line for line in map(str.strip, text.split("\n")) if line]
+    joined = "\n".join(cut_footer(lines) if footer else lines)
+    return normalise_punctuation(joined) if punctuation else joined
+
+
 def running_text(
     page: str,
     *,

@@ -9,7 +9,7 @@ from typing import Any
 
 from shikomi.compute.local import LocalPool
 from shikomi.compute.pool import Pool
-from shikomi.corpus import decide, writing
+from shikomi.corpus import decide, ledger, writing
 from shikomi.corpus.boilerplate import Boilerplate, CountTask, count_lines, find_boilerplate
 from shikomi.corpus.decontaminate import report
 from shikomi.corpus.dedup import search_copies
@@ -18,7 +18,7 @@ from shikomi.corpus.pages import read_pages
 from shikomi.corpus.signatures import SignTask, sign_shard
 from shikomi.data.document import shard_paths
 from shikomi.errors import DataError
-from shikomi.io import read_json, write_json
+from shikomi.io import read_json, sha256_file, write_json
 from shikomi.log import Progress, silent
 from shikomi.recipe.copies import CopiesPage
 from shikomi.recipe.corpus import CorpusPage
@@ -57,9 +57,9 @@ def decide_corpus(
     Args:
         page: the recipe's corpus page, of which ``page.deciding()`` counts.
         pages: folder of the pages stage.
-        out: folder for ``shards/part-00000.parquet`` …, ``funnel.json``, ``samples.json``, ``contamination.json``,
-            ``clusters.parquet`` and ``signatures/``, by which later corpora find copies of this one's; scratch in
-            ``scratch/``.
+        out: folder for ``shards/part-00000.parquet`` …, ``funnel.json``, ``samples.json``, ``ledger.jsonl``,
+            ``contamination.json``, ``clusters.parquet`` and ``signatures/``, by which later corpora find copies of
+            this one's; scratch in ``scratch/``.
         aids: what decisions need from outside files (``decide.open_aids``); None: what the recipe's defaults give.
         earlier: folders of earlier corpora, oldest first.
         read_from: where the pages came from, for messages.
@@ -94,9 +94,10 @@ def decide_corpus(
         )
         for number, (task, copies) in enumerate(zip(tasks, found, strict=True))
     ]
-    funnel = Funnel()
+    funnel, parts = Funnel(), []
     for number, counted in enumerate(_in_pool(writing.write_shard, writings, pool, progress, "written")):
         funnel.merge(counted)
+        parts.append((counted.kept, counted.read - counted.kept))
         progress(number + 1, len(writings), "shards", f"{funnel.kept} kept")
     told = read_json(pages / "pages.json")
     counts = {**funnel.counts(), "records_skipped": told["records_skipped"], "inputs": told["inputs"]}
@@ -104,6 +105,7 @@ def decide_corpus(
         raise _nothing_kept(counts, read_from)
     if aids.contamination:
         write_json(out / "contamination.json", report(aids.contamination, funnel.contaminated))
+    ledger.write(out, map(_ledger_row, ledger.read(pages), writings, parts))
     write_json(out / "samples.json", funnel.chosen_samples())
     write_json(out / "funnel.json", counts)
     return {name: value for name, value in counts.items() if name not in ("hosts", "inputs")}
@@ -126,6 +128,11 @@ def _find_copies(
         progress(done + 1, len(signing), "shards", "signed")
     signed = [task.signed for task in signing]
     return search_copies(signed, page, out, earlier=earlier, workers=workers, pool=pool, progress=progress)
+
+
+def _ledger_row(read: dict[str, Any], task: writing.Task, counts: tuple[int, int]) -> dict[str, Any]:
+    """The ledger of pages, carried on: what was kept of an input, and the checksum of what was written."""
+    return {**read, "kept": counts[0], "dropped": counts[1], "sha256": sha256_file(task.final)}
 
 
 def _in_pool(function: Any, tasks: list, pool: Pool, progress: Progress, note: str) -> Iterator[Any]:

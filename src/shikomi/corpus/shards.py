@@ -1,5 +1,7 @@
-"""One WARC file to one shard of pages: every response record becomes a row with its text and measures, or with why it
-has none. Nothing here depends on a threshold. A pure function, run anywhere."""
+"""One WARC or WET file to one shard of pages: every page becomes a row with its text and measures, or why it has none.
+
+Nothing here depends on a threshold. A pure function, run anywhere.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ import pyarrow.parquet as parquet
 from shikomi.compute.pool import tick
 from shikomi.corpus.charset import decode
 from shikomi.corpus.crawl import Record, kind_of, read_records
-from shikomi.corpus.extract import running_text
+from shikomi.corpus.extract import plain_text, running_text
 from shikomi.corpus.japanese import is_japanese, may_be_japanese
 from shikomi.corpus.ledger import versions
 from shikomi.corpus.measures import measure
@@ -162,6 +164,8 @@ def _read(record: Record, page: CorpusPage, row: dict[str, Any]) -> tuple[str, s
         return record.problem, record.detail
     if record.status and not 200 <= record.status < 300:
         return "http_status", f"status {record.status}"
+    if record.is_text:
+        return _read_text(record, page, row)
     kind = record.content_type.partition(";")[0].strip()
     if kind not in _HTML_TYPES and (kind or record.payload.lstrip()[:1] != b"<"):
         return "not_html", kind or "no content type, no markup"
@@ -182,6 +186,20 @@ def _read(record: Record, page: CorpusPage, row: dict[str, Any]) -> tuple[str, s
         )
     except (ValueError, RuntimeError, RecursionError) as error:
         return "extraction_failed", f"{type(error).__name__}: {error}"[:200]
+    return _take_text(text, row)
+
+
+def _read_text(record: Record, page: CorpusPage, row: dict[str, Any]) -> tuple[str, str] | None:
+    """A record of a WET file: its lines as they are, but for punctuation and footer."""
+    try:
+        text = record.payload.decode("utf-8")
+    except UnicodeDecodeError:
+        return "charset", "a WET record that is not UTF-8"
+    row["charset"] = "utf-8"
+    return _take_text(plain_text(text, punctuation=page.normalise_punctuation, footer=page.cut_footer), row)
+
+
+def _take_text(text: str, row: dict[str, Any]) -> tuple[str, str] | None:
     row["text"], row["characters"] = text, len(text)
     if not text:
         return "no_text", "no running text"

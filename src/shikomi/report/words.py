@@ -10,6 +10,8 @@ Pair = tuple[str, str]
 
 STAGES: dict[str, Pair] = {
     "crawl": ("合成クロール", "synthetic crawl"),
+    "fetch": ("Common Crawl の取得", "fetching Common Crawl"),
+    "domain": ("文書の選別の学習", "learned selection"),
     "pages": ("ページ", "pages"),
     "corpus": ("コーパス", "corpus"),
     "tokenizer": ("トークナイザ", "tokenizer"),
