@@ -24,7 +24,7 @@ SAMPLES = {
     "commoncrawl-whirlwind/whirlwind.warc": (1, 0),
     "commoncrawl-whirlwind/whirlwind.warc.gz": (1, 0),
     "commoncrawl-whirlwind/whirlwind.warc.wat.gz": (0, 0),
-    "commoncrawl-whirlwind/whirlwind.warc.wet.gz": (0, 0),
+    "commoncrawl-whirlwind/whirlwind.warc.wet.gz": (1, 0),
     "dolma/sample-0000.warc.gz": (22, 0),
     "dolma/sample-0001.warc.gz": (15, 0),
     "jwarc/cc.warc.gz": (1, 0),
