@@ -218,3 +218,24 @@ def test_questions_are_no_more_than_the_recipe_asks():
     assert (
         lay_out("quickstart.toml", "evaluate.questions=10", facts={"dialogues": {"questions": 7}}).sizes.questions == 7
     )
+
+
+def test_fetching_tells_its_bytes_and_takes_as_long_as_its_pace_allows():
+    told = ('corpus.common_crawl={snapshot="CC-MAIN-2023-50", parts="0:10"}', "corpus.licence=unknown")
+    planned = lay_out("quickstart.toml", *told)
+    slow = lay_out("quickstart.toml", *told, 'corpus.common_crawl.bytes_per_second="1MB"')
+    page = planned.recipe.corpus.common_crawl
+    assert page is not None
+    fetch, pages = estimate(planned, ["fetch", "pages"], {})
+    assert "over the network" in fetch.input
+    assert planned.sizes.pages == page.volume().pages > 100_000
+    assert pages.seconds > 100
+    (slower,) = estimate(slow, ["fetch"], {})
+    assert slower.seconds >= page.volume().bytes / 1e6 > fetch.seconds
+
+
+def test_scorers_are_told_by_their_number():
+    shown = 'corpus.domain=[{name="business", positive_hosts=["a.test"]}, {name="law", positive_hosts=["b.test"]}]'
+    (two,) = estimate(lay_out("quickstart.toml", shown), ["domain"], {})
+    assert two.input == "2 scorers"
+    assert two.seconds > 40

@@ -11,11 +11,13 @@ from shikomi.plan.rates import HIGH_OF_EVIDENCE, LOW_OF_EVIDENCE, Evidence, Rate
 from shikomi.plan.shape import Shape
 from shikomi.plan.sizes import ANSWER_TOKENS, BASE_ANSWER_SHARE, Sizes
 from shikomi.recipe.schema import Recipe
-from shikomi.units import format_count
+from shikomi.units import format_bytes, format_count
 
 EVIDENCE_BASIS = "as stages of this kind went here before"
 SMALL_SECONDS = 1.0
 """Taken by a stage that only copies and writes a few files."""
+SCORER_SECONDS = 22.0
+"""measured: 19 to 24 processor seconds to learn a scorer from its default number of examples (bench/domain.py)."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,19 @@ def _crawl(plan: Planned) -> _Work:
     pages = plan.sizes.written
     assert plan.recipe.sample is not None
     return _Work(f"{plan.recipe.sample.companies} companies", pages, pages / plan.rates.crawl, SMALL_SECONDS)
+
+
+def _fetch(plan: Planned) -> _Work:
+    page = plan.recipe.corpus.common_crawl
+    assert page is not None
+    volume = page.volume()
+    words = f"{format_bytes(volume.bytes)} over the network, {format_bytes(volume.disk_bytes)} on disk"
+    return _Work(words, volume.bytes, max(volume.seconds, volume.cpu_seconds), SMALL_SECONDS)
+
+
+def _domain(plan: Planned) -> _Work:
+    count = len(plan.recipe.corpus.domain)
+    return _Work(f"{count} scorer{'s' * (count > 1)}", count, count * SCORER_SECONDS, SMALL_SECONDS)
 
 
 def _pages(plan: Planned) -> _Work:
@@ -231,7 +246,9 @@ def _about(count: float, known: bool) -> str:
 
 _WORK: dict[str, Callable[[Planned], _Work]] = {
     "crawl": _crawl,
+    "fetch": _fetch,
     "pages": _pages,
+    "domain": _domain,
     "corpus": _corpus,
     "tokenizer": _tokenizer,
     "tokens": _tokens,

@@ -80,7 +80,8 @@ def expect(recipe: Recipe, vocab_size: int, warc_bytes: int, facts: Mapping[str,
     corpus, tokens, dialogues = (facts.get(name, {}) for name in ("corpus", "tokens", "dialogues"))
     read = corpus.get("read") or facts.get("pages", {}).get("read")
     written = float(facts.get("crawl", {}).get("pages") or _sample_pages(recipe))
-    pages = float(read or (written if recipe.synthetic else warc_bytes / WARC_BYTES_PER_PAGE))
+    fetched = recipe.corpus.common_crawl.volume().pages if recipe.corpus.common_crawl else 0
+    pages = float(read or (written if recipe.synthetic else fetched + warc_bytes / WARC_BYTES_PER_PAGE))
     characters = float(corpus.get("characters_kept") or pages * _characters_per_page(recipe))
     counted = [tokens[split]["tokens"] for split in ("train", "heldout") if split in tokens]
     more = SAMPLE_PER_DOUBLING if recipe.synthetic else REAL_PER_DOUBLING
