@@ -10,7 +10,7 @@ import pytest
 
 from shikomi.cli import build_verb, reporting
 from shikomi.cli.eval_verb import scores_table
-from shikomi.cli.look_verb import funnel_text
+from shikomi.cli.look_corpus import funnel_text
 from shikomi.cli.options import open_build
 from shikomi.flow.runner import Build
 from shikomi.flow.step import Step

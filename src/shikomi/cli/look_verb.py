@@ -25,17 +25,15 @@ from shikomi.cli.options import finished_folder, open_build, with_json, with_rec
 def command(
     stage: str, recipe: Path | None, store: Path, overrides: tuple[str, ...], num_samples: int, as_json: bool
 ) -> None:
-    """Show what STAGE of RECIPE has made: counts, reasons, samples. `look corpus` shows the funnel, `look domain` what
-    learned scores go by."""
+    """Show what STAGE of RECIPE has made: counts, reasons, samples. `look corpus` shows the funnel, `look drops`, `look
+    duplicates` and `look hosts` a part of it closely, `look domain` what learned scores go by."""
     from shikomi.cli.screen import show, show_json
 
     _, build = open_build(recipe, store, overrides)
-    folder = finished_folder(build, stage)
-    if stage == "corpus":
-        from shikomi.corpus.look import look
-
-        found = look(folder)
-        show_json(found) if as_json else show(funnel_text(found, num_samples))
+    folder = finished_folder(build, "corpus" if stage in ("drops", "duplicates", "hosts") else stage)
+    if stage in ("corpus", "drops", "duplicates", "hosts"):
+        found, text = look_into(folder, stage, num_samples)
+        show_json(found) if as_json else show(text)
         return
     if stage == "domain":
         from shikomi.cli.look_domain import domain_text
@@ -49,22 +47,22 @@ def command(
     show_json(told) if as_json else show(facts_text(told))
 
 
-def funnel_text(found: dict[str, Any], num_samples: int) -> str:
-    """The funnel as a table: pages read, dropped by reason, kept."""
-    from shikomi.cli.progress import bar
-    from shikomi.cli.screen import cut, table
+def look_into(folder: Path, view: str, num_samples: int) -> tuple[dict[str, Any], str]:
+    """A corpus from one side: as facts, and as text."""
+    from shikomi.cli import look_corpus
+    from shikomi.corpus import look
 
-    read = max(1, found["read"])
-    rows = [["pages", "", "share", ""], ["read", f"{found['read']:,}", "", ""]]
-    for reason, count in sorted(found["dropped_by_reason"].items(), key=lambda item: -item[1]):
-        rows.append([f"- {reason}", f"{count:,}", f"{count / read:.1%}", bar(count / read)])
-    rows.append(["kept", f"{found['kept']:,}", f"{found['kept'] / read:.1%}", bar(found["kept"] / read)])
-    parts = [table(rows, right=(1, 2))]
-    for kind, samples in found.get("samples", {}).items():
-        for sample in list(samples)[:num_samples] if isinstance(samples, list) else []:
-            words = " ".join(str(value) for value in sample.values()) if isinstance(sample, dict) else str(sample)
-            parts.append(f"{kind}: {cut(words, 110)}")
-    return "\n".join(parts)
+    if view == "drops":
+        found = look.look_drops(folder)
+        return found, look_corpus.drops_text(found, num_samples)
+    if view == "hosts":
+        found = look.look_hosts(folder)
+        return found, look_corpus.hosts_text(found, num_samples)
+    if view == "duplicates":
+        found = look.look_duplicates(folder, num_samples)
+        return found, look_corpus.duplicates_text(found)
+    found = look.look(folder)
+    return found, look_corpus.funnel_text(found, num_samples)
 
 
 def facts_text(told: dict[str, Any]) -> str:

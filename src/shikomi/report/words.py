@@ -44,6 +44,15 @@ REASONS: dict[str, Pair] = {
     "not_japanese": ("日本語でない", "not Japanese"),
     "exact_copy": ("完全な重複", "exact copy"),
     "near_copy": ("ほぼ同じ文書", "near copy"),
+    "earlier_copy": ("以前のコーパスにある", "in an earlier corpus"),
+    "url_copy": ("同じアドレスの別の取得", "another fetch of the address"),
+    "mirror_host": ("写しのホスト", "mirror of another host"),
+    "opted_out": ("利用を望まれていない", "opted out"),
+    "url_category": ("除外する種類のサイト", "kind of site left out"),
+    "ng_fraction": ("NGワードの割合", "share of NG words"),
+    "boilerplate": ("定型文だけ", "only boilerplate"),
+    "contaminated": ("評価データを含む", "holds evaluation data"),
+    "quarantined": ("隔離した頁", "put aside"),
 }
 
 MEASURES: dict[str, Pair] = {
