@@ -106,6 +106,11 @@ def funnel() -> dict[str, Any]:
         "dropped_by_reason": {"not_japanese": 120, "near_copy": 50, "duplicate_7gram_fraction": 20, "letters": 10},
         "characters_read": 2_000_000, "characters_kept": 1_480_000, "num_hosts": 2,
         "hosts": [{"host": "kaisha.example", "read": 900, "kept": 780, "characters_kept": 1_400_000}],
+        "years": {"2024": 300, "2026": 500}, "masked": {"mail": 12, "phone": 3},
+        "sources": {
+            "web": {"read": 900, "kept": 780, "characters_kept": 1_400_000},
+            "規程集": {"read": 100, "kept": 20, "characters_kept": 80_000},
+        },
     }  # fmt: skip
 
 
@@ -123,11 +128,25 @@ def samples(text: str = "本文の一部。") -> dict[str, Any]:
     }  # fmt: skip
 
 
+def duplicates(text: str = "本文の一部。") -> dict[str, Any]:
+    one = {"id": "1", "url": "https://kaisha.example/1", "date": "", "kind": "original", "similarity": 1.0}
+    differs = {"at": 9, "here": text, "there": text + "ほか"}
+    near = {
+        **one,
+        "id": "2",
+        "url": "https://kaisha.example/utsushi",
+        "kind": "near",
+        "similarity": 0.91,
+        "differs": differs,
+    }
+    return {"clusters": 7, "copies": 50, "shown": [{"size": 2, "documents": [one, near]}]}
+
+
 def contents(stage: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """(files by name, facts) of a stage."""
     if stage == "corpus":
         told = {"read": 1000, "kept": 800, "characters_kept": 1_480_000, "licences": {"synthetic": 800}}
-        return {"funnel.json": funnel(), "samples.json": samples()}, told
+        return {"funnel.json": funnel(), "samples.json": samples(), "duplicates.json": duplicates()}, told
     if stage == "tokenizer":
         return {"summary.json": {"vocab_size": 4096, "split": "qwen2"}}, {}
     if stage == "tokens":

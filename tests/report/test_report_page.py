@@ -186,6 +186,26 @@ def test_a_build_that_is_only_partly_done_still_gives_a_page(tmp_path, count):
     assert "評価はまだ終わっていません。" in page or count > 10
 
 
+def test_the_corpus_is_shown_from_all_sides(tmp_path):
+    page = render(read_recorded(make_store(tmp_path), "試し"))
+    for said in (
+        "規程集",
+        "取得した年",
+        "伏せた個人情報",
+        "重複のまとまり",
+        "https://kaisha.example/utsushi",
+        "0.910",
+        "ほか…",
+    ):
+        assert said in page
+    files = {
+        "corpus": {"funnel.json": {"read": 3, "kept": 1, "dropped_by_reason": {"letters": 2}}, "duplicates.json": []}
+    }
+    bare = render(read_recorded(make_store(tmp_path / "bare", files=files), "試し"))
+    assert Structure(bare).open == []
+    assert not any(said in bare for said in ("取得した年", "伏せた個人情報", "重複のまとまり", "元ごとの内訳"))
+
+
 def test_real_pages_are_told_without_companies(tmp_path):
     stages = tuple(stage for stage in STAGES if stage != "crawl")
     facts = {"dialogues": {"synthetic": False, "mechanics_only": True, "licences": {"MIT": 500}}}

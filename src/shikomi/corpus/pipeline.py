@@ -14,6 +14,7 @@ from shikomi.corpus.boilerplate import Boilerplate, CountTask, count_lines, find
 from shikomi.corpus.decontaminate import report
 from shikomi.corpus.dedup import search_copies
 from shikomi.corpus.funnel import Funnel, one_line
+from shikomi.corpus.look import look_duplicates
 from shikomi.corpus.pages import read_pages
 from shikomi.corpus.signatures import SignTask, sign_shard
 from shikomi.data.document import shard_paths
@@ -22,6 +23,9 @@ from shikomi.io import read_json, sha256_file, write_json
 from shikomi.log import Progress, silent
 from shikomi.recipe.copies import CopiesPage
 from shikomi.recipe.corpus import CorpusPage
+
+SHOWN_CLUSTERS = 8
+"""Clusters of copies that a report shows side by side, the largest ones."""
 
 
 def build_corpus(
@@ -58,8 +62,8 @@ def decide_corpus(
         page: the recipe's corpus page, of which ``page.deciding()`` counts.
         pages: folder of the pages stage.
         out: folder for ``shards/part-00000.parquet`` …, ``funnel.json``, ``samples.json``, ``ledger.jsonl``,
-            ``contamination.json``, ``clusters.parquet`` and ``signatures/``, by which later corpora find copies of
-            this one's; scratch in ``scratch/``.
+            ``contamination.json``, ``duplicates.json``, ``clusters.parquet`` and ``signatures/``, by which later
+            corpora find copies of this one's; scratch in ``scratch/``.
         aids: what decisions need from outside files (``decide.open_aids``); None: what the recipe's defaults give.
         earlier: folders of earlier corpora, oldest first.
         read_from: where the pages came from, for messages.
@@ -108,6 +112,8 @@ def decide_corpus(
     ledger.write(out, map(_ledger_row, ledger.read(pages), writings, parts))
     write_json(out / "samples.json", funnel.chosen_samples())
     write_json(out / "funnel.json", counts)
+    if found[0]:
+        write_json(out / "duplicates.json", look_duplicates(out, SHOWN_CLUSTERS))
     return {name: value for name, value in counts.items() if name not in ("hosts", "inputs")}
 
 

@@ -10,11 +10,11 @@ from typing import Any
 from shikomi.io import dumps
 from shikomi.report import charts, words
 from shikomi.report.score_view import score_view
-from shikomi.report.status import BuildStatus, StageStatus, as_list
+from shikomi.report.status import BuildStatus, StageStatus, as_dict, as_list
 
 TRAINED = ("pretrain", "anneal", "sft", "dpo")
 LOSSES = {"dpo": ("−log σ(β·差)", "−log σ(β·margin)"), "sft": ("回答の損失", "loss on answers")}
-KEPT_SHOWN = 8
+KEPT_SHOWN = 20
 DROPPED_SHOWN = 24
 HOSTS_SHOWN = 10
 
@@ -184,9 +184,36 @@ def _funnel(stage: StageStatus) -> dict[str, Any]:
         "characters_kept": counts.get("characters_kept"),
         "hosts": hosts,
         "num_hosts": counts.get("num_hosts"),
+        "years": _years(counts.get("years")),
+        "sources": counts.get("sources") if len(as_dict(counts.get("sources"))) > 1 else {},
+        "masked": [(*words.named(words.MASKED, kind), n) for kind, n in as_dict(counts.get("masked")).items()],
+        "duplicates": _duplicates(stage.read("duplicates.json")),
         "kept_samples": [_sample(row) for row in as_list(samples.get("kept"))[:KEPT_SHOWN]],
         "dropped_samples": [_sample(row) for row in _some_of_each(as_list(samples.get("dropped")), rows)],
     }
+
+
+def _years(found: Any) -> list[dict[str, Any]]:
+    """Documents kept by year of the fetch, each with its share of the fullest year."""
+    counts = as_dict(found)
+    most = max(counts.values(), default=1)
+    return [{"year": year, "kept": kept, "share": kept / most} for year, kept in sorted(counts.items())]
+
+
+def _duplicates(found: Any) -> dict[str, Any]:
+    """The largest clusters of copies, each document with the name of its kind."""
+    told = as_dict(found)
+    shown = [
+        {
+            "size": cluster["size"],
+            "documents": [
+                {"differs": None, **one, "name": words.named(words.KINDS, one["kind"])}
+                for one in as_list(cluster.get("documents"))
+            ],
+        }
+        for cluster in as_list(told.get("shown"))
+    ]
+    return {**told, "shown": shown} if shown else {}
 
 
 def _some_of_each(samples: list[Any], reasons: list[dict[str, Any]]) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 Pair = tuple[str, str]
@@ -55,6 +56,25 @@ REASONS: dict[str, Pair] = {
     "quarantined": ("隔離した頁", "put aside"),
 }
 
+MASKED: dict[str, Pair] = {
+    "mail": ("メール", "mail"),
+    "phone": ("電話", "phone"),
+    "hotline": ("案内電話", "hotline"),
+    "postal_code": ("郵便番号", "postal code"),
+    "address": ("住所", "address"),
+    "card": ("カード番号", "card number"),
+    "my_number": ("個人番号", "individual number"),
+    "ipv4": ("IPアドレス", "IP address"),
+}
+
+KINDS: dict[str, Pair] = {
+    "original": ("残した", "stays"),
+    "exact": ("同じ", "same text"),
+    "near": ("ほぼ同じ", "near copy"),
+    "earlier": ("以前のコーパス", "earlier corpus"),
+    "url": ("同じアドレス", "same address"),
+}
+
 MEASURES: dict[str, Pair] = {
     "letters": ("文字数", "letters"),
     "japanese_letters": ("日本語の文字数", "Japanese letters"),
@@ -68,6 +88,18 @@ MEASURES: dict[str, Pair] = {
     "duplicate_paragraph_characters_fraction": ("段落の重複（文字）", "repeated paragraphs, characters"),
     "duplicate_sentence_fraction": ("文の重複", "repeated sentences"),
     "duplicate_sentence_characters_fraction": ("文の重複（文字）", "repeated sentences, characters"),
+    "duplicate_line_fraction": ("行の重複", "repeated lines"),
+    "duplicate_line_characters_fraction": ("行の重複（文字）", "repeated lines, characters"),
+    "closed_line_fraction": ("句点などで終わる行", "lines ending in a mark"),
+    "line_feeds_per_word": ("語あたりの改行", "line feeds per word"),
+    "words": ("語数", "words"),
+    "mean_word_length": ("語の長さの平均", "mean word length"),
+    "hashes_per_word": ("語あたりの #", "hashes per word"),
+    "ellipses_per_word": ("語あたりの省略記号", "ellipses per word"),
+    "bullet_line_fraction": ("箇条書きの行", "bullet lines"),
+    "ellipsis_line_fraction": ("省略記号で終わる行", "lines ending in an ellipsis"),
+    "alphabetic_word_fraction": ("文字を含む語", "words with a letter"),
+    "stop_words": ("ストップワード", "stop words"),
 }
 
 FIELDS: dict[str, Pair] = {
@@ -114,6 +146,11 @@ def reason(name: str) -> Pair:
 
 
 def _ngram(name: str) -> Pair:
+    of_words = re.fullmatch(r"(top|duplicate)_(\d+)word_fraction", name)
+    if of_words and of_words[1] == "top":
+        return f"最多の{of_words[2]}語連続の割合", f"share of the commonest run of {of_words[2]} words"
+    if of_words:
+        return f"{of_words[2]}語連続の重複", f"repeated runs of {of_words[2]} words"
     head, _, tail = name.partition("gram")
     if tail == "_fraction" and head.startswith(("top_", "duplicate_")):
         kind, number = head.split("_", 1)
