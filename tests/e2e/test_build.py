@@ -116,7 +116,7 @@ def test_a_second_build_does_nothing(tiny_build: TinyBuild, tmp_path: Path):
 def test_a_build_that_is_told_to_stops_after_a_stage(tiny_build: TinyBuild, tmp_path: Path):
     store = tmp_path / "store"
     told = succeeded("build", tiny_build.recipe, "--store", store, "--until", "corpus", "--json").json
-    assert [stage["name"] for stage in told["stages"]] == ["crawl", "corpus"]
+    assert [stage["name"] for stage in told["stages"]] == ["crawl", "dialogues", "pages", "corpus"]
     assert not (store / "tokenizer").exists()
     ended = shikomi("eval", tiny_build.recipe, "--store", store)
     assert ended.code == 2

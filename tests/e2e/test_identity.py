@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.command import STAGES, contents, facts, succeeded
 from tests.e2e.tiny import TinyBuild
 
-NEVER_SEES_DIALOGUES = ("crawl", "corpus", "tokenizer", "tokens", "pretrain", "release_base")
+NEVER_SEES_DIALOGUES = ("crawl", "pages", "corpus", "tokenizer", "tokens", "pretrain", "release_base")
 STANDS_ON_DIALOGUES = ("dialogues", "anneal", "sft", "dpo", "evaluate", "release")
 
 
@@ -39,7 +39,17 @@ def test_bytes_that_are_compared_are_there(tiny_build: TinyBuild):
     """So that the comparison above cannot hold of nothing."""
     wanted = {
         "crawl": {"warc/crawl-00000.warc.gz", "labels.jsonl", "facts.jsonl", "README.txt"},
-        "corpus": {"shards/part-00000.parquet", "funnel.json", "samples.json"},
+        "pages": {"shards/part-00000.parquet", "pages.json", "ledger.jsonl"},
+        "corpus": {
+            "shards/part-00000.parquet",
+            "signatures/part-00000.parquet",
+            "clusters.parquet",
+            "funnel.json",
+            "samples.json",
+            "duplicates.json",
+            "contamination.json",
+            "ledger.jsonl",
+        },
         "tokenizer": {"tokenizer.json", "tokenizer_config.json", "chat_template.jinja"},
         "tokens": {"train.bin", "heldout.bin", "train.offsets.bin", "heldout.offsets.bin", "index.json"},
         "dialogues": {"dialogues.jsonl", "preferences.jsonl", "questions.jsonl"},
@@ -81,6 +91,7 @@ def test_dialogues_of_one_s_own_leave_the_base_alone(tiny_build: TinyBuild, tmp_
     ("override", "first"),
     [
         ("sample.seed=8", "crawl"),
+        ("corpus.cut_footer=false", "pages"),
         ("corpus.rules.min_letters=120", "corpus"),
         ("corpus.copies.jaccard=0.8", "corpus"),
     ],

@@ -114,12 +114,12 @@ def test_killed_at_five_more_moments_and_built_again(tiny_build: TinyBuild, stag
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are counted in Linux's /proc")
-@pytest.mark.parametrize("stage", ["corpus", "tokens"])
+@pytest.mark.parametrize("stage", ["pages", "tokens"])
 def test_workers_do_not_outlive_a_killed_build(tiny_build: TinyBuild, stage: str, tmp_path: Path):
     """The kernel, short of memory, kills one process, not a group; a worker left over would write into the next
     build's files."""
     store, words = tmp_path / "store", (tiny_build.recipe, "--until", stage, "--workers", 2)
-    if stage == "corpus":  # a process a file
+    if stage == "pages":  # a process a file
         whole = (tiny_build.folders["crawl"] / "warc/crawl-00000.warc.gz").read_bytes()
         for number in range(2):
             (tmp_path / f"{number}.warc.gz").write_bytes(whole)
@@ -128,7 +128,7 @@ def test_workers_do_not_outlive_a_killed_build(tiny_build: TinyBuild, stage: str
         tiny_build.copy(store, before=stage)
     running = Running("build", *words, "--store", store, log=tmp_path / "log")
     try:
-        running.wait_until(lambda: len(running.children()) >= (2 if stage == "corpus" else 1))  # one block of documents
+        running.wait_until(lambda: len(running.children()) >= (2 if stage == "pages" else 1))  # one block of documents
         assert not running.over, running.said
         running.kill_alone()
         wait_until(lambda: not running.group_lives(), running)
@@ -165,7 +165,8 @@ def test_no_leftover_is_taken_for_finished(tiny_build: TinyBuild, tmp_path: Path
     plant(store, f"pretrain/{ids['pretrain']}/model.safetensors", weights)
     # What stages write before they rename it.
     plant(store, f"work/crawl-{ids['crawl']}/warc/crawl-00000.warc.gz.partial")
-    plant(store, f"work/corpus-{ids['corpus']}/scratch/shard-00000.parquet.partial", shard[:-9])
+    plant(store, f"work/pages-{ids['pages']}/shards/part-00000.parquet.partial", shard[:-9])
+    plant(store, f"work/corpus-{ids['corpus']}/scratch/decided/part-00000.parquet.partial", shard[:-9])
     plant(store, f"work/corpus-{ids['corpus']}/shards/part-00000.parquet.partial", shard[:-9])
     plant(store, f"work/tokenizer-{ids['tokenizer']}/tokenizer.json.partial", b"{")
     plant(store, f"work/tokens-{ids['tokens']}/train.bin.partial")
@@ -187,7 +188,7 @@ def test_no_leftover_is_taken_for_finished(tiny_build: TinyBuild, tmp_path: Path
 
 @pytest.mark.parametrize("damage", ["cut", "missing"])
 def test_a_damaged_result_is_built_again(tiny_build: TinyBuild, tmp_path: Path, damage: str):
-    store = tiny_build.copy(tmp_path / "store", only=("crawl", "corpus", "tokenizer"))
+    store = tiny_build.copy(tmp_path / "store", only=("crawl", "dialogues", "pages", "corpus", "tokenizer"))
     path = store / "tokenizer" / tiny_build.folders["tokenizer"].name / "tokenizer.json"
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:-1])

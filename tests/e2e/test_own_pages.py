@@ -17,13 +17,13 @@ def test_the_sample_is_written_for_its_facts_alone(tmp_path: Path):
     path = ROOT / "recipes" / "quickstart.toml"
     own = steps(load(path, [f"corpus.warc={tmp_path}/*.warc.gz"]), path.parent)
     names = [step.name for step in own]
-    assert names.index("release_base") < names.index("crawl") < names.index("dialogues")
+    assert names.index("crawl") < names.index("dialogues") < names.index("pages")
     by_name = {step.name: step for step in own}
-    assert isinstance(by_name["corpus"].inputs["crawl"], Source)
+    assert isinstance(by_name["pages"].inputs["crawl"], Source)
     assert by_name["dialogues"].inputs["crawl"] is by_name["crawl"]
     whole = {step.name: step for step in steps(load(path), path.parent)}
     build = Build(own, Store(tmp_path / "store"))
     for name in ("crawl", "dialogues"):
         assert build.id(by_name[name]) == build.id(whole[name]), name
-    for name in ("corpus", "pretrain", "anneal"):
+    for name in ("pages", "corpus", "pretrain", "anneal"):
         assert build.id(by_name[name]) != build.id(whole[name]), name

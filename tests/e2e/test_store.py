@@ -13,6 +13,7 @@ import pytest
 from shikomi.cli.main import run
 from shikomi.flow.lock import hold
 from tests.e2e.command import (
+    STAGES,
     Running,
     contents,
     half_written,
@@ -117,7 +118,7 @@ def test_two_builds_at_once_build_everything_once(tiny_build: TinyBuild, tmp_pat
             one.kill()
     assert is_whole(tiny_build, store)
     assert half_written(store) == []
-    stages = ("crawl", "corpus", "tokenizer", "tokens")
+    stages = STAGES[: STAGES.index("tokens") + 1]
     assert sorted(one.said.count(" done in ") for one in both) == [0, len(stages)]
     assert sorted(one.said.count(" cached") for one in both) == [0, len(stages)]
     events = [row["event"] for row in journal(store)]
