@@ -132,7 +132,8 @@ def _domain(recipe: Recipe, folder: Path, pages: Step) -> Step | None:
     def named(patterns: list[str]) -> list[Path]:
         return files(patterns, folder, "corpus.domain")
 
-    shown = [path for one in scorers for path in (*named(one.positives), *named(one.negatives))]
+    examples = [(named(one.positives), named(one.negatives)) for one in scorers]
+    shown = [path for wanted, others in examples for path in (*wanted, *others)]
 
     def run(inputs: Inputs, out: Path, context: Context) -> dict[str, Any]:
         from shikomi.corpus.domain import learn_scorers
@@ -140,7 +141,8 @@ def _domain(recipe: Recipe, folder: Path, pages: Step) -> Step | None:
         return learn_scorers(scorers, named, inputs["pages"], out, progress=context.progress)
 
     page = [  # one source holds all examples: how many are of which kind tells them apart
-        {**one.identity(), "shown": [len(named(one.positives)), len(named(one.negatives))]} for one in scorers
+        {**one.identity(), "shown": [len(wanted), len(others)]}
+        for one, (wanted, others) in zip(scorers, examples, strict=True)
     ]
     return Step("domain", 1, page, {"pages": pages, "examples": Source("examples", shown)}, run)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from shikomi.cli.options import with_json
+from shikomi.cli.options import with_json, with_store
 from shikomi.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,15 +27,7 @@ MODELS = ("pretrain", "anneal", "sft", "dpo", "release_base", "release")
     "--list", "lists", multiple=True, type=click.Path(path_type=Path), metavar="FILE", help="A file of such entries."
 )
 @click.option("--copies", is_flag=True, help="Forget copies of these documents at other addresses, too.")
-@click.option(
-    "--store",
-    "folder",
-    type=click.Path(path_type=Path),
-    default="store",
-    show_default=True,
-    envvar="SHIKOMI_STORE",
-    help="Folder that keeps what is built.",
-)
+@with_store
 @with_json
 def command(
     ids: tuple[str, ...],
@@ -43,7 +35,7 @@ def command(
     hosts: tuple[str, ...],
     lists: tuple[Path, ...],
     copies: bool,
-    folder: Path,
+    store: Path,
     as_json: bool,
 ) -> None:
     """Keep documents out of every later corpus of this store, and list the models that have seen them.
@@ -57,21 +49,21 @@ def command(
     from shikomi.flow.lock import hold
     from shikomi.flow.store import Store
 
-    store = Store(folder)
-    if not folder.is_dir():
+    opened = Store(store)
+    if not store.is_dir():
         raise UsageError(
-            "there is no store here", where=str(folder), hint="name the store of a build with --store, or build first"
+            "there is no store here", where=str(store), hint="name the store of a build with --store, or build first"
         )
     asked = _asked(ids, urls, hosts, lists)
     if asked:
-        _check_ids(store, [value for kind, value in sorted(_asked(ids, (), (), ()))])
-        with hold(store.lock_path, "forget", say=say):
-            told = _forget(store, asked, copies)
+        _check_ids(opened, [value for kind, value in sorted(_asked(ids, (), (), ()))])
+        with hold(opened.lock_path, "forget", say=say):
+            told = _forget(opened, asked, copies)
     else:
-        known = _known(store)
-        told = {"added": [], "already": [as_line(one) for one in sorted(known)], **_seen(store, known)}
-    told = {"list": str(folder / FORGOTTEN), **told}
-    show_json(told) if as_json else show(text(told, bool(read_lineage(store).of(MODELS))))
+        known = _known(opened)
+        told = {"added": [], "already": [as_line(one) for one in sorted(known)], **_seen(opened, known)}
+    told = {"list": str(store / FORGOTTEN), **told}
+    show_json(told) if as_json else show(text(told, bool(read_lineage(opened).of(MODELS))))
 
 
 def _asked(ids: tuple[str, ...], urls: tuple[str, ...], hosts: tuple[str, ...], lists: tuple[Path, ...]) -> set[Entry]:

@@ -9,6 +9,9 @@ import click
 
 from shikomi.cli.options import finished_folder, open_build, with_json, with_recipe
 
+CORPUS_VIEWS = ("corpus", "drops", "duplicates", "hosts")
+"""What shows a corpus, from one side each."""
+
 
 @click.command("look")
 @click.argument("stage")
@@ -30,8 +33,8 @@ def command(
     from shikomi.cli.screen import show, show_json
 
     _, build = open_build(recipe, store, overrides)
-    folder = finished_folder(build, "corpus" if stage in ("drops", "duplicates", "hosts") else stage)
-    if stage in ("corpus", "drops", "duplicates", "hosts"):
+    folder = finished_folder(build, "corpus" if stage in CORPUS_VIEWS else stage)
+    if stage in CORPUS_VIEWS:
         found, text = look_into(folder, stage, num_samples)
         show_json(found) if as_json else show(text)
         return

@@ -29,18 +29,23 @@ def with_recipe(function: Function) -> Function:
             metavar="KEY=VALUE",
             help="Put a value in place of the recipe's; repeatable.",
         ),
-        click.option(
-            "--store",
-            type=click.Path(path_type=Path),
-            default="store",
-            show_default=True,
-            envvar="SHIKOMI_STORE",
-            help="Folder that keeps what is built.",
-        ),
+        with_store,
         click.argument("recipe", required=False, type=click.Path(path_type=Path)),
     ):
         function = decorate(function)
     return function
+
+
+def with_store(function: Function) -> Function:
+    """The option ``--store``."""
+    return click.option(
+        "--store",
+        type=click.Path(path_type=Path),
+        default="store",
+        show_default=True,
+        envvar="SHIKOMI_STORE",
+        help="Folder that keeps what is built.",
+    )(function)
 
 
 def with_json(function: Function) -> Function:

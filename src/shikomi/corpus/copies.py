@@ -79,12 +79,7 @@ def equal_texts(search: Search, ranks: np.ndarray) -> np.ndarray:
     original = np.arange(search.documents, dtype=np.uint32)
     if not search.page.exact:
         return original
-    lower = np.empty(search.documents, dtype=np.uint64)
-    at = 0
-    for path in search.signed:
-        values = read_column(path, "exact_low")
-        lower[ranks[at : at + len(values)]] = values
-        at += len(values)
+    lower = search.by_rank(ranks, "exact_low")
     parts = num_parts(search.documents, search.memory_bytes)
     for part in range(parts):
         high, numbers = same_key(search.signed, ranks, "exact_high", part, parts)

@@ -6,8 +6,6 @@ address, rules on the measures, NG words, learned scores. Copies are searched fo
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from shikomi.compute.pool import tick
-from shikomi.corpus import fineweb
+from shikomi.corpus import fineweb, fingerprint
 from shikomi.corpus.decontaminate import Contamination
 from shikomi.corpus.domain import Scorer
 from shikomi.corpus.optout import OptOut, read_opt_out
@@ -32,7 +30,6 @@ from shikomi.recipe.corpus import CorpusPage
 VERSION = 2
 """Of what this module does to a document; decisions of another version are taken again."""
 
-_FINGERPRINT = b"shikomi.fingerprint"
 _BATCH_ROWS = 512
 _ALWAYS = ("verdict", "reason", "detail", "id", "url", "host", "signs", "japanese_letters")
 
@@ -106,7 +103,7 @@ def open_aids(
         tuple(Scorer(folder) for folder in folders),
         read_opt_out(opt_out, page.opt_out.signs),
         Contamination(sets, page.decontaminate) if sets or page.decontaminate.known_prompts else None,
-        hashlib.sha256(json.dumps(parts).encode()).hexdigest(),
+        fingerprint.digest(parts),
     )
 
 
@@ -132,8 +129,8 @@ class Task:
 
 def decide_shard(task: Task) -> None:
     """Decide over one shard of pages, unless that is done already."""
-    fingerprint = _fingerprint(task)
-    if _is_done(task.decided, fingerprint):
+    made = _fingerprint(task)
+    if fingerprint.of(task.decided) == made:
         return
     thresholds, of_words = _thresholds(task.page)
     measured = [rule.partition("_")[2] for rule in thresholds]
@@ -143,7 +140,7 @@ def decide_shard(task: Task) -> None:
         for batch in file.iter_batches(_BATCH_ROWS, columns=columns, use_threads=False):
             writer.write_table(_decide(batch, thresholds, of_words, task))
             tick(pages=batch.num_rows)
-        writer.add_key_value_metadata({_FINGERPRINT: fingerprint})
+        writer.add_key_value_metadata({fingerprint.KEY: made})
 
 
 def _thresholds(page: CorpusPage) -> tuple[dict[str, float], dict[str, float]]:
@@ -209,14 +206,4 @@ def _numbers(column: pa.Array) -> np.ndarray:
 
 def _fingerprint(task: Task) -> str:
     """What decisions depend on: this module's version, the recipe, the aids, and the pages by what made them."""
-    made = (parquet.read_metadata(task.pages).metadata or {}).get(_FINGERPRINT, b"").decode()
-    parts = [VERSION, task.page.deciding(), task.aids.fingerprint, made]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _is_done(decided: Path, fingerprint: str) -> bool:
-    try:
-        metadata = parquet.read_metadata(decided).metadata or {}
-    except (OSError, pa.ArrowInvalid):
-        return False
-    return metadata.get(_FINGERPRINT, b"").decode() == fingerprint
+    return fingerprint.digest([VERSION, task.page.deciding(), task.aids.fingerprint, fingerprint.of(task.pages)])

@@ -8,8 +8,6 @@ flat file; decisions, some families at a time. What is held per document is a do
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,9 +15,9 @@ import numpy as np
 
 from shikomi.compute.local import LocalPool
 from shikomi.compute.pool import Pool
-from shikomi.corpus import bands, clusters, copies, layout
+from shikomi.corpus import bands, clusters, copies, fingerprint, layout
 from shikomi.corpus.layout import Search
-from shikomi.corpus.signatures import fingerprint_of, form, form_of, num_rows
+from shikomi.corpus.signatures import form, form_of, num_rows
 from shikomi.errors import DataError
 from shikomi.log import Progress, silent
 from shikomi.recipe.copies import CopiesPage
@@ -156,5 +154,5 @@ def earlier_shards(earlier: Iterable[Path], page: CopiesPage) -> list[Path]:
 
 def _fingerprint(signed: list[Path], num_earlier: int, page: CopiesPage) -> str:
     """What a search depends on, in one word."""
-    parts = [VERSION, num_earlier, page.identity(), [fingerprint_of(path) for path in signed]]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+    parts = [VERSION, num_earlier, page.identity(), [fingerprint.of(path) for path in signed]]
+    return fingerprint.digest(parts)[:16]

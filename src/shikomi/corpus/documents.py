@@ -22,6 +22,7 @@ from typing import Any
 import pyarrow.parquet as parquet
 
 from shikomi.compute.pool import tick
+from shikomi.corpus import fingerprint
 from shikomi.corpus.japanese import is_japanese, normalise_punctuation
 from shikomi.corpus.measures import measure
 from shikomi.corpus.page_text import page_text
@@ -49,7 +50,6 @@ SCHEME = "document"
 _UNHARMED = ("unknown_kind", "empty_file", "no_text", "password", "old_word")
 """Problems that say nothing about a source's health: pictures in the folder, files that never had text."""
 _SUMMARY = b"shikomi.summary"
-_FINGERPRINT = b"shikomi.fingerprint"
 _CHECKED_ROWS = 20
 
 
@@ -157,16 +157,16 @@ def make_documents_shard(task: DocumentsTask) -> dict[str, Any]:
         reader is one row with its reason), ``damaged``, ``input``, ``range``, ``versions``, ``sha256``; and ``source``,
         ``files``, ``kinds`` (documents by kind), ``problems`` (documents by why they could not be read).
     """
-    fingerprint = _fingerprint(task)
-    summary = read_summary(task.shard, fingerprint)
+    made = _fingerprint(task)
+    summary = read_summary(task.shard, made)
     if summary is None:
-        summary = _make(task, fingerprint)
+        summary = _make(task, made)
     else:
         tick(bytes=task.bytes, pages=summary["records"])
     return {**summary, "sha256": sha256_file(task.shard)}
 
 
-def _make(task: DocumentsTask, fingerprint: str) -> dict[str, Any]:
+def _make(task: DocumentsTask, made: str) -> dict[str, Any]:
     rows = Rows(schema())
     kinds: Counter[str] = Counter()
     problems: Counter[str] = Counter()
@@ -194,7 +194,7 @@ def _make(task: DocumentsTask, fingerprint: str) -> dict[str, Any]:
             tick(bytes=_bytes(part))
         rows.flush(writer)
         summary = _summary(task, rows.count, kinds, problems)
-        writer.add_key_value_metadata({_SUMMARY: json.dumps(summary), _FINGERPRINT: fingerprint})
+        writer.add_key_value_metadata({_SUMMARY: json.dumps(summary), fingerprint.KEY: made})
     return summary
 
 
@@ -360,18 +360,7 @@ def _bytes(part: Part) -> int:
 
 def _fingerprint(task: DocumentsTask) -> str:
     """What a shard depends on: versions, both pages, the licences, and each part's name, stretch, size and two ends."""
-    parts = [[name, part.start, part.stop, part.first, _ends(Path(part.path))] for part, name in task.parts]
+    parts = [[name, part.start, part.stop, part.first, fingerprint.ends(Path(part.path))] for part, name in task.parts]
     table = sha256_file(task.licences) if task.licences else ""
     known = [VERSION, task.source.identity(), task.page.reading(), parts, table]
-    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
-
-
-def _ends(path: Path) -> list:
-    try:
-        with open(path, "rb") as file:
-            head = file.read(1 << 16)
-            size = file.seek(0, 2)
-            file.seek(max(0, size - (1 << 16)))
-            return [size, hashlib.sha256(head + file.read()).hexdigest()]
-    except OSError:
-        return ["none"]
+    return fingerprint.digest(known)

@@ -16,6 +16,7 @@ from shikomi.compute.local import LocalPool
 from shikomi.compute.pool import Pool, tick
 from shikomi.corpus.bands import families, load_each
 from shikomi.corpus.clusters import JudgeTask
+from shikomi.corpus.signatures import read_column
 from shikomi.io import atomic, read_json, write_json
 from shikomi.log import Progress
 from shikomi.recipe.copies import CopiesPage
@@ -52,6 +53,21 @@ class Search:
     def documents(self) -> int:
         """Documents, those of earlier corpora included."""
         return sum(self.counts)
+
+    def by_rank(self, ranks: np.ndarray, name: str) -> np.ndarray:
+        """A column of the signed shards, by rank; uint64 [documents].
+
+        Args:
+            ranks: the rank of every document.
+            name: of the column.
+        """
+        values = np.empty(self.documents, dtype=np.uint64)
+        at = 0
+        for path in self.signed:
+            column = read_column(path, name)
+            values[ranks[at : at + len(column)]] = column
+            at += len(column)
+        return values
 
     @property
     def num_fixed(self) -> int:

@@ -98,7 +98,14 @@ def _text(folder: Path, row: dict[str, Any]) -> str:
     path = folder / "shards" / row["shard"]
     if row["corpus"] or not path.exists():
         return ""
-    return parquet.read_table(path, columns=["text"], use_threads=False)["text"][row["row"]].as_py() or ""
+    with parquet.ParquetFile(path) as file:
+        at = row["row"]
+        for group in range(file.num_row_groups):  # one group is enough, and a shard's texts may not fit memory
+            count = file.metadata.row_group(group).num_rows
+            if at < count:
+                return file.read_row_group(group, columns=["text"], use_threads=False)["text"][at].as_py() or ""
+            at -= count
+    return ""
 
 
 def _stretch(text: str, at: int) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from shikomi.corpus.layout import Search
-from shikomi.corpus.signatures import read_column
 
 
 def mirrors(search: Search, ranks: np.ndarray, original: np.ndarray, is_copy: np.ndarray) -> np.ndarray:
@@ -21,12 +20,7 @@ def mirrors(search: Search, ranks: np.ndarray, original: np.ndarray, is_copy: np
         original: the document each repeats, or itself, by rank.
         is_copy: which repeat another, by rank.
     """
-    host_key = np.empty(search.documents, dtype=np.uint64)
-    at = 0
-    for path in search.signed:
-        values = read_column(path, "host_key")
-        host_key[ranks[at : at + len(values)]] = values
-        at += len(values)
+    host_key = search.by_rank(ranks, "host_key")
     hosts, first, host, sizes = np.unique(host_key, return_index=True, return_inverse=True, return_counts=True)
     del host_key
     host = host.reshape(-1).astype(np.int64)

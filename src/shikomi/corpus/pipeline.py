@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +81,9 @@ def decide_corpus(
     aids = aids or decide.open_aids(page, out / "scratch")
     shards = shard_paths(pages)
     pool = pool or LocalPool(min(workers, max(1, len(shards))))
-    tasks = [decide.Task(shard, out / "scratch" / "decided" / shard.name, page, aids) for shard in shards]
-    for done, _ in enumerate(_in_pool(decide.decide_shard, tasks, pool, progress, "decided")):
-        progress(done + 1, len(tasks), "shards", "decided")
+    asked = replace(aids, contamination=None)  # large, and looked for only in what is kept
+    tasks = [decide.Task(shard, out / "scratch" / "decided" / shard.name, page, asked) for shard in shards]
+    _all(decide.decide_shard, tasks, pool, progress, "decided")
     found = _find_copies(page.copies, tasks, out, earlier, workers, pool, progress)
     boilerplate = _find_boilerplate(page.copies, tasks, found, out / "scratch" / "lines", pool, progress)
     writings = [
@@ -130,8 +131,7 @@ def _find_copies(
     if not (page.exact or page.near or page.url != "all"):
         return [None] * len(tasks)
     signing = [SignTask(task.pages, task.decided, out / "scratch" / "signed" / task.pages.name, page) for task in tasks]
-    for done, _ in enumerate(_in_pool(sign_shard, signing, pool, progress, "signed")):
-        progress(done + 1, len(signing), "shards", "signed")
+    _all(sign_shard, signing, pool, progress, "signed")
     signed = [task.signed for task in signing]
     return search_copies(signed, page, out, earlier=earlier, workers=workers, pool=pool, progress=progress)
 
@@ -151,6 +151,12 @@ def _in_pool(function: Any, tasks: list, pool: Pool, progress: Progress, note: s
     return pool.map(function, tasks, on_tick=told)
 
 
+def _all(function: Any, tasks: list, pool: Pool, progress: Progress, note: str) -> None:
+    """Run a function over tasks whose results are files."""
+    for done, _ in enumerate(_in_pool(function, tasks, pool, progress, note)):
+        progress(done + 1, len(tasks), "shards", note)
+
+
 def _find_boilerplate(
     page: CopiesPage,
     tasks: list[decide.Task],
@@ -163,8 +169,7 @@ def _find_boilerplate(
     if not page.boilerplate:
         return None
     counting = [CountTask(task.pages, task.decided, copies, scratch) for task, copies in zip(tasks, found, strict=True)]
-    for done, _ in enumerate(_in_pool(count_lines, counting, pool, progress, "lines counted")):
-        progress(done + 1, len(counting), "shards", "lines counted")
+    _all(count_lines, counting, pool, progress, "lines counted")
     find_boilerplate(scratch, page, scratch / "boilerplate.npy")
     return Boilerplate(scratch / "boilerplate.npy")
 

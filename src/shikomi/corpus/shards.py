@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from shikomi.compute.pool import tick
+from shikomi.corpus import fingerprint
 from shikomi.corpus.charset import decode
 from shikomi.corpus.crawl import Record, kind_of, read_records
 from shikomi.corpus.extract import plain_text, running_text
@@ -36,7 +37,6 @@ VERSION = 4
 _FLUSH_ROWS = 512
 _FLUSH_CHARACTERS = 4_000_000
 _SUMMARY = b"shikomi.summary"
-_FINGERPRINT = b"shikomi.fingerprint"
 _HOST = re.compile(r"^[a-z][a-z0-9+.\-]*://(?:[^/?#@]*@)?(\[[^\]]*\]|[^/:?#]*)", re.IGNORECASE)
 _HTML_TYPES = ("text/html", "application/xhtml+xml", "application/xhtml")
 
@@ -74,23 +74,23 @@ def make_shard(task: Task) -> dict[str, Any]:
         record, url, why), ``input`` (what the file is), ``range`` (bytes of it), ``versions`` (of what read it), and
         ``sha256`` of the shard.
     """
-    fingerprint = _fingerprint(task)
-    summary = read_summary(task.shard, fingerprint)
+    made = _fingerprint(task)
+    summary = read_summary(task.shard, made)
     if summary is None:
-        summary = _make(task, fingerprint)
+        summary = _make(task, made)
     else:
         tick(bytes=_size(task.warc), pages=summary["records"])
     return {**summary, "sha256": sha256_file(task.shard)}
 
 
-def _make(task: Task, fingerprint: str) -> dict[str, Any]:
+def _make(task: Task, made: str) -> dict[str, Any]:
     kind = kind_of(task.warc)
     rows = Rows(schema())
     skipped: Counter[str] = Counter()
     licences = read_licences(task.licences) if task.licences else {}
     damaged, position = 0, 0
     with (
-        Watch(task.shard, fingerprint) as watch,
+        Watch(task.shard, made) as watch,
         atomic(task.shard, "wb") as handle,
         parquet.ParquetWriter(handle, rows.schema, compression="zstd") as writer,
     ):
@@ -114,7 +114,7 @@ def _make(task: Task, fingerprint: str) -> dict[str, Any]:
             "range": [0, _size(task.warc)],
             "versions": {"pages": str(VERSION), **versions()},
         }
-        writer.add_key_value_metadata({_SUMMARY: json.dumps(summary), _FINGERPRINT: fingerprint})
+        writer.add_key_value_metadata({_SUMMARY: json.dumps(summary), fingerprint.KEY: made})
     tick(bytes=max(0, _size(task.warc) - position))
     return summary
 
@@ -241,13 +241,13 @@ def read_licences(path: Path) -> dict[str, str]:
     return {row[url]: row[licence] for row in rows if len(row) > max(url, licence)}
 
 
-def read_summary(shard: Path, fingerprint: str | None = None) -> dict[str, Any] | None:
+def read_summary(shard: Path, made: str | None = None) -> dict[str, Any] | None:
     """The summary of a finished shard, or None if there is none, or it was made from something else."""
     try:
         metadata = parquet.read_metadata(shard).metadata or {}
     except (OSError, pa.ArrowInvalid):
         return None
-    if fingerprint is not None and metadata.get(_FINGERPRINT, b"").decode() != fingerprint:
+    if made is not None and metadata.get(fingerprint.KEY, b"").decode() != made:
         return None
     return json.loads(metadata[_SUMMARY]) if _SUMMARY in metadata else None
 
@@ -255,18 +255,8 @@ def read_summary(shard: Path, fingerprint: str | None = None) -> dict[str, Any] 
 def _fingerprint(task: Task) -> str:
     """What a shard depends on: this module's version, the page, the licences, and the input's size and two ends."""
     reading = {name: value for name, value in task.page.reading().items() if name != "max_damaged_share"}
-    parts = [VERSION, reading, _ends(task.warc), sha256_file(task.licences) if task.licences else ""]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _ends(path: Path) -> list:
-    if not path.is_file():
-        return ["none"]
-    with open(path, "rb") as file:
-        head = file.read(1 << 16)
-        size = file.seek(0, 2)
-        file.seek(max(0, size - (1 << 16)))
-        return [size, hashlib.sha256(head + file.read()).hexdigest()]
+    parts = [VERSION, reading, fingerprint.ends(task.warc), sha256_file(task.licences) if task.licences else ""]
+    return fingerprint.digest(parts)
 
 
 def _size(path: Path) -> int:

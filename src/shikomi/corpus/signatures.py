@@ -21,6 +21,7 @@ import pyarrow.compute
 import pyarrow.parquet as parquet
 
 from shikomi.compute.pool import tick
+from shikomi.corpus import fingerprint
 from shikomi.corpus.minhash import SHINGLE, band_keys, comparable_points, exact_key, shingles, signature
 from shikomi.corpus.minhash import VERSION as SIGNATURE_VERSION
 from shikomi.data.document import KEPT
@@ -36,7 +37,6 @@ VERSION = 1
 ROW_GROUP = 4096
 """Documents of a row group: 4.6 MB with 800 slots and 40 bands."""
 _BATCH = 256
-_FINGERPRINT = b"shikomi.fingerprint"
 _FORM = b"shikomi.signature"
 _UNDATED = 10**14 - 1
 _SCHEME = re.compile(r"^https?://", re.IGNORECASE)
@@ -71,10 +71,9 @@ def sign_shard(task: SignTask) -> int:
     Raises:
         DataError: pages and decisions have different numbers of rows, or an id that is not 16 hexadecimal digits.
     """
-    fingerprint = _fingerprint(task)
-    done = _done(task.signed, fingerprint)
-    if done is not None:
-        return done
+    made = _fingerprint(task)
+    if fingerprint.of(task.signed) == made:
+        return num_rows(task.signed)
     columns = schema(task.page)
     verdicts = parquet.read_table(task.decided, columns=["verdict"], use_threads=False)["verdict"]
     passed = compute.equal(verdicts, KEPT).combine_chunks()
@@ -86,7 +85,7 @@ def sign_shard(task: SignTask) -> int:
             hint="the pages were made again: remove the decisions",
         )
     at, count = 0, 0
-    metadata = {_FINGERPRINT: fingerprint.encode(), _FORM: form(task.page).encode()}
+    metadata = {fingerprint.KEY: made.encode(), _FORM: form(task.page).encode()}
     with atomic(task.signed, "wb") as handle, open_writer(handle, columns.with_metadata(metadata)) as writer:
         waiting: list[pa.Table] = []
         for batch in file.iter_batches(_BATCH, columns=["id", "text", *TEXTS], use_threads=False):
@@ -176,11 +175,6 @@ def form_of(signed: Path) -> str:
         return ""
 
 
-def fingerprint_of(signed: Path) -> str:
-    """What a signed shard was made from, in one word."""
-    return (parquet.read_schema(signed).metadata or {}).get(_FINGERPRINT, b"").decode()
-
-
 def keep_rows(signed: Path, stays: np.ndarray, late_of: np.ndarray, path: Path) -> None:
     """Write those rows of a signed shard whose text is no copy, for later corpora to be compared with.
 
@@ -246,16 +240,8 @@ def _ids(ids: list[str]) -> np.ndarray:
 
 def _fingerprint(task: SignTask) -> str:
     """What a signed shard depends on: the form, the pages and which of them were kept."""
-    made = (parquet.read_metadata(task.pages).metadata or {}).get(_FINGERPRINT, b"").decode()
+    made = fingerprint.of(task.pages)
     kept = parquet.read_table(task.decided, columns=["verdict"], use_threads=False)["verdict"]
     bits = np.packbits(compute.equal(kept, KEPT).to_numpy()).tobytes()
     parts = [form(task.page), made, task.pages.stat().st_size, hashlib.sha256(bits).hexdigest(), len(kept)]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def _done(signed: Path, fingerprint: str) -> int | None:
-    try:
-        metadata = parquet.read_schema(signed).metadata or {}
-        return num_rows(signed) if metadata.get(_FINGERPRINT, b"").decode() == fingerprint else None
-    except (OSError, pa.ArrowInvalid):
-        return None
+    return fingerprint.digest(parts)
