@@ -9,6 +9,7 @@ import pytest
 
 from shikomi.errors import RecipeError
 from shikomi.recipe.load import RecipeErrors, load, read_text
+from tests.conftest import ROOT
 from tests.recipe.conftest import Write
 
 
@@ -201,3 +202,17 @@ def test_what_is_not_toml_is_told_with_its_line(write: Write, text: str, line: i
 def test_toml_that_its_reader_gives_up_on_is_told(write: Write):
     assert refused(write("x = " + "[" * 5000)).what.startswith("not TOML: ")
     assert refused(write("x = " + "1" * 5000)).what.startswith("not TOML: ")
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ('corpus.domain=[{name="b"}]', "corpus.domain"),
+        ('corpus.common_crawl={snapshot="X", parts="a"}', "corpus.common_crawl.parts"),
+        ("pretrain.tokens=abc", "pretrain.tokens"),
+    ],
+)
+def test_a_value_that_its_field_refuses_is_told_with_where_to_read_more(override: str, key: str):
+    error = refused(ROOT / "recipes" / "quickstart.toml", override)
+    assert error.where == f"--set {override}"
+    assert error.hint == f"docs/reference says what {key} takes"

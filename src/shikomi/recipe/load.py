@@ -200,6 +200,7 @@ class _Loader(Generic[Kind]):
         if kind == "missing":
             return RecipeError(f"{name} is missing", where=self._where(key[:-1]), hint=f"add the line {key[-1]} = …")
         what, hint = _mistake(mistake)
+        hint = hint or f"docs/reference says what {dotted(tuple(part for part in key if isinstance(part, str)))} takes"
         return RecipeError(f"{name}{what}", where=self._where(key), hint=hint)
 
     def _unknown_key(self, key: Key, given: Any) -> RecipeError:
