@@ -244,6 +244,7 @@ def _pretrain(recipe: Recipe, tokens: Step, tokenizer: Step, base: Path | None) 
             tokenizer=inputs["tokenizer"],
             codec=Codec(inputs["tokenizer"]),
             out=out,
+            site=context.training,
             progress=context.progress,
         )
 
@@ -283,7 +284,8 @@ def _anneal(recipe: Recipe, inputs: dict[str, Step]) -> Step:
         from shikomi.tokenizer.codec import Codec
         from shikomi.train.stretch import anneal
 
-        return anneal(recipe.anneal, **inputs, codec=Codec(inputs["tokenizer"]), out=out, progress=context.progress)
+        codec = Codec(inputs["tokenizer"])
+        return anneal(recipe.anneal, **inputs, codec=codec, out=out, site=context.training, progress=context.progress)
 
     return Step("anneal", 1, recipe.anneal.identity(), inputs, run)
 
@@ -295,7 +297,8 @@ def _sft(recipe: Recipe, inputs: dict[str, Step]) -> Step:
         from shikomi.tokenizer.codec import Codec
         from shikomi.tune.sft import sft
 
-        return sft(recipe.sft, **inputs, codec=Codec(inputs["tokenizer"]), out=out, progress=context.progress)
+        codec = Codec(inputs["tokenizer"])
+        return sft(recipe.sft, **inputs, codec=codec, out=out, site=context.training, progress=context.progress)
 
     return Step("sft", 1, recipe.sft.identity(), inputs, run)
 
@@ -307,7 +310,8 @@ def _dpo(recipe: Recipe, inputs: dict[str, Step]) -> Step:
         from shikomi.tokenizer.codec import Codec
         from shikomi.tune.dpo import dpo
 
-        return dpo(recipe.dpo, **inputs, codec=Codec(inputs["tokenizer"]), out=out, progress=context.progress)
+        codec = Codec(inputs["tokenizer"])
+        return dpo(recipe.dpo, **inputs, codec=codec, out=out, site=context.training, progress=context.progress)
 
     return Step("dpo", 1, recipe.dpo.identity(), inputs, run)
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from shikomi.model.config import ModelConfig
 from shikomi.model.transformer import Transformer, initialise
+from shikomi.recipe.mesh import TrainingSite
 from shikomi.recipe.train import OptimPage
 from shikomi.recipe.tune import DpoPage
 from shikomi.train.loop import FitSpec, fit
@@ -67,13 +68,13 @@ def test_first_loss_is_ln_2_and_gradients_follow_the_formula():
 
 
 def test_micro_batches_of_pairs_agree_and_the_preference_is_learned(tmp_path):
-    curves = []
+    curves, exact = [], TrainingSite(precision="float32")
     for micro in (8, 3):
         made = model()
         page = DpoPage(pairs=64, batch_pairs=8, micro_batch_pairs=micro, optim=OptimPage(kind="adamw", rate=0.002))
         reference = reference_log_probs(copy.deepcopy(made), pairs(), 0, 8)
         batches = PairBatches(pairs(), reference, page, 0)
-        fit(made, DpoObjective(page.beta), batches, FitSpec(8, page.optim, 100), tmp_path / str(micro))
+        fit(made, DpoObjective(page.beta), batches, FitSpec(8, page.optim, 100), tmp_path / str(micro), site=exact)
         batch = batches.step(0)[0]
         _, logged = DpoObjective(page.beta).loss(made, batch)
         assert logged["accuracy"] == len(batch.tokens) / 2

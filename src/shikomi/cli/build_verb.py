@@ -30,7 +30,7 @@ def command(
 
     Stopped at any moment, the same command goes on from where it was.
     """
-    from shikomi.cli.machine import open_pool, threads_and_workers
+    from shikomi.cli.machine import open_pool, threads_and_workers, training_site
     from shikomi.cli.progress import Screen
     from shikomi.cli.reporting import write_report
     from shikomi.cli.screen import say, show_json
@@ -46,6 +46,7 @@ def command(
         workers=processes,
         threads=threads,
         pool=open_pool(site, processes, store, workers),
+        training=training_site(site),
     )
     path = write_report(page, build)
     if as_json:

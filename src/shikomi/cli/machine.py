@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from shikomi.compute.pool import Pool
+    from shikomi.recipe.mesh import TrainingSite
 
 
 def threads_and_workers(site: Path | None = None, workers: int | None = None) -> tuple[int, int]:
@@ -37,6 +38,18 @@ def threads_and_workers(site: Path | None = None, workers: int | None = None) ->
     # ran at 350 tokens/s spinning and 2,030 waiting asleep (docs/log.md).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     return threads, workers or processes
+
+
+def training_site(site: Path | None) -> TrainingSite:
+    """How training stages work here, as a site file says; without one: in one process.
+
+    Raises:
+        RecipeError: the site file is wrong.
+    """
+    from shikomi.recipe.mesh import ONE_PROCESS
+    from shikomi.recipe.site import load_site
+
+    return load_site(site).training if site is not None else ONE_PROCESS
 
 
 def open_pool(site: Path | None, workers: int, store: Path, asked: int | None = None) -> Pool:

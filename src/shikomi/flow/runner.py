@@ -18,6 +18,7 @@ from shikomi.flow.identity import ID_CHARACTERS, digest, step_id
 from shikomi.flow.step import Context, Source, Step, sources
 from shikomi.flow.store import MANIFEST, Store
 from shikomi.log import Progress, silent
+from shikomi.recipe.mesh import TrainingSite
 from shikomi.units import format_bytes
 
 if TYPE_CHECKING:
@@ -137,6 +138,7 @@ class Build:
         workers: int = 1,
         threads: int = 1,
         pool: Pool | None = None,
+        training: TrainingSite | None = None,
     ) -> list[Built]:
         """Build every step in order, up to and with ``until`` (empty: all).
 
@@ -149,6 +151,7 @@ class Build:
             workers: processes a stage may use.
             threads: threads one process may use.
             pool: where functions over shards run; None: on this machine, with ``workers``.
+            training: how training stages work here; None: one process.
 
         Raises:
             UsageError: ``until`` is no stage.
@@ -166,7 +169,8 @@ class Build:
                 hold(self.store.lock_path, recipe, wait=wait, say=watch.say),
                 self._recorded(recipe, about or {}, stages),
             ):
-                return self._run_all(self.steps[:last], watch, Context(silent, workers, threads, pool))
+                context = Context(silent, workers, threads, pool, training or TrainingSite())
+                return self._run_all(self.steps[:last], watch, context)
 
     @contextlib.contextmanager
     def _recorded(self, recipe: str, about: dict[str, Any], stages: list[str]) -> Iterator[None]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shikomi.log import Progress, silent
+from shikomi.recipe.mesh import TrainingSite
 from shikomi.recipe.page import Page
 
 if TYPE_CHECKING:
@@ -23,12 +24,14 @@ class Context:
         workers: processes the step may use, at least 1.
         threads: threads one process may use, at least 1.
         pool: where functions over shards run; None: on this machine, with ``workers``.
+        training: how training stages work here.
     """
 
     progress: Progress = silent
     workers: int = 1
     threads: int = 1
     pool: Pool | None = None
+    training: TrainingSite = field(default_factory=TrainingSite)
 
 
 Run = Callable[[dict[str, Path], Path, Context], dict[str, Any]]

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 from shikomi.recipe.load import load_page
+from shikomi.recipe.mesh import TrainingSite
 from shikomi.recipe.page import Page, Seconds
 from shikomi.units import parse_bytes
 
@@ -35,6 +36,7 @@ class Site(Page):
     page_memory: Size = Field(default="1GB", ge=50_000_000)  # type: ignore[assignment]
     """Memory that a worker may take beyond what it holds when it begins a file; a page that needs more is
     quarantined."""
+    training: TrainingSite = TrainingSite()
     ray: RaySite | None = None
     """A Ray cluster for the data stages; without it they run on this machine."""
 

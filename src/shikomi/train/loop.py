@@ -17,6 +17,7 @@ from shikomi.errors import ShikomiError
 from shikomi.io import write_jsonl
 from shikomi.log import Progress, silent
 from shikomi.model.transformer import Transformer
+from shikomi.recipe.mesh import ONE_PROCESS, TrainingSite
 from shikomi.recipe.train import OptimPage
 from shikomi.train import checkpoint
 from shikomi.train.objective import Objective
@@ -47,12 +48,12 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def autocast(where: torch.device) -> Any:
-    """bfloat16 matrix products where the hardware has them (CUDA; AVX-512 BF16 or AMX), else float32."""
-    if where.type == "cuda":
-        return torch.autocast("cuda", dtype=torch.bfloat16)
-    has = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
-    return torch.autocast("cpu", dtype=torch.bfloat16) if has else nullcontext()
+def autocast(where: torch.device, precision: str = "auto") -> Any:
+    """Matrix products in a site's ``precision``; ``auto``: bfloat16 on CUDA, AVX-512 BF16 and AMX, else float32."""
+    has = where.type == "cuda" or getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+    if precision == "float32" or (precision == "auto" and not has):
+        return nullcontext()
+    return torch.autocast(where.type, dtype=torch.bfloat16)
 
 
 def fit(
@@ -62,6 +63,7 @@ def fit(
     spec: FitSpec,
     out: Path,
     *,
+    site: TrainingSite = ONE_PROCESS,
     progress: Progress = silent,
 ) -> dict[str, float]:
     """Train ``model`` in place; writes ``out/metrics.jsonl`` and, under ``out/scratch``, checkpoints.
@@ -84,7 +86,7 @@ def fit(
     rows = _rows_until(rows_path, start)
     begun, processed = time.perf_counter(), 0
     for step in range(start, spec.steps):
-        row = _step(model, objective, batches.step(step), optimiser, rate_factor(step, spec.steps, spec.optim), where)
+        row = _step(model, objective, batches.step(step), optimiser, rate_factor(step, spec.steps, spec.optim), site)
         processed += int(row["positions"])
         rows.append({"step": step + 1, **row})
         if not math.isfinite(row["loss"]):
@@ -110,12 +112,12 @@ def _step(
     micros: Sequence[Any],
     optimiser: Optimiser,
     factor: float,
-    where: torch.device,
+    site: TrainingSite,
 ) -> dict[str, float]:
-    weight = sum(micro.weight for micro in micros)
+    weight, where = sum(micro.weight for micro in micros), model.head_weight.device
     total, sums = 0.0, {}
     for micro in micros:
-        with autocast(where):
+        with autocast(where, site.precision):
             loss, extra = objective.loss(model, micro.to(where))
         (loss / weight).backward()
         total += float(loss.detach())

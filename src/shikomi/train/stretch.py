@@ -15,6 +15,7 @@ from shikomi.log import Progress, silent
 from shikomi.model import weights
 from shikomi.model.config import from_page
 from shikomi.model.transformer import Transformer, initialise
+from shikomi.recipe.mesh import ONE_PROCESS, TrainingSite
 from shikomi.recipe.model import ModelPage
 from shikomi.recipe.train import AnnealPage, TrainPage
 from shikomi.train.batches import CrawlRows, DialogueRows, MixedRows, RowBatches, Rows
@@ -36,7 +37,7 @@ class Codec(Protocol):
 
 def pretrain(
     page: TrainPage, shape: ModelPage, base: Path | None, tokens: Path, tokenizer: Path, codec: Codec, out: Path, *,
-    progress: Progress = silent,
+    site: TrainingSite = ONE_PROCESS, progress: Progress = silent,
 ) -> dict[str, Any]:  # fmt: skip
     """Train the unflavoured base on crawl text alone: from scratch, or from the open base in folder ``base``.
 
@@ -51,20 +52,20 @@ def pretrain(
         model, _ = weights.load(base)
     check_lengths(page.sequence_tokens, model, "pretrain")
     rows = CrawlRows(TokenShards(tokens, "train"), page.sequence_tokens, codec.eos_id, page.seed)
-    facts = run_rows(model, rows, page, out, progress)
+    facts = run_rows(model, rows, page, out, site, progress)
     return finish(model, tokenizer, out, facts, before=None, crawl_share=1.0, dialogue_share=0.0)
 
 
 def anneal(
     page: AnnealPage, before: Path, tokens: Path, dialogues: Path, tokenizer: Path, codec: Codec, out: Path, *,
-    progress: Progress = silent,
+    site: TrainingSite = ONE_PROCESS, progress: Progress = silent,
 ) -> dict[str, Any]:  # fmt: skip
     """Go on from the base with tuning dialogues mixed into replayed crawl text; the loss covers every token."""
     model, _ = weights.load(before)
     check_lengths(page.sequence_tokens, model, "anneal")
     crawl = CrawlRows(TokenShards(tokens, "train"), page.sequence_tokens, codec.eos_id, page.seed)
     talk = dialogue_rows(dialogues, codec, page.sequence_tokens, page.seed, answers_only=False)
-    facts = run_rows(model, MixedRows(crawl, talk, page.dialogue_share), page, out, progress)
+    facts = run_rows(model, MixedRows(crawl, talk, page.dialogue_share), page, out, site, progress)
     facts |= {"dialogues": len(talk.dialogues), "dialogues_too_long": talk.too_long}
     return finish(model, tokenizer, out, facts, before, 1 - page.dialogue_share, page.dialogue_share)
 
@@ -89,14 +90,15 @@ def check_lengths(sequence_tokens: int, model: Transformer, stage: str) -> None:
         )
 
 
-def run_rows(model: Transformer, rows: Rows, page: Any, out: Path, progress: Progress) -> dict[str, Any]:
+def run_rows(
+    model: Transformer, rows: Rows, page: Any, out: Path, site: TrainingSite, progress: Progress
+) -> dict[str, Any]:
     """Fit next-token loss over rows as a page with tokens, batch_tokens and sequence_tokens asks."""
     per_step = page.batch_tokens // page.sequence_tokens
     steps = math.ceil(page.tokens / page.batch_tokens)
     batches = RowBatches(rows, per_step, page.micro_batch_sequences)
-    facts: dict[str, Any] = fit(
-        model, NextToken(), batches, FitSpec(steps, page.optim, page.checkpoint_steps), out, progress=progress
-    )
+    spec = FitSpec(steps, page.optim, page.checkpoint_steps)
+    facts: dict[str, Any] = fit(model, NextToken(), batches, spec, out, site=site, progress=progress)
     flops = model.config.flops_per_token(page.sequence_tokens) * facts["positions"]
     return facts | {"flops": flops, "flops_per_token": model.config.flops_per_token(page.sequence_tokens)}
 

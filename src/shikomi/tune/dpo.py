@@ -20,6 +20,7 @@ from shikomi.errors import DataError
 from shikomi.log import Progress, silent
 from shikomi.model import weights
 from shikomi.model.transformer import Transformer
+from shikomi.recipe.mesh import ONE_PROCESS, TrainingSite
 from shikomi.recipe.tune import DpoPage
 from shikomi.train.loop import FitSpec, autocast, device, fit
 from shikomi.train.objective import log_probs
@@ -166,6 +167,7 @@ def dpo(
     codec: Codec,
     out: Path,
     *,
+    site: TrainingSite = ONE_PROCESS,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Tune the model in ``before`` on ``preferences.jsonl``; the reference is that model as it came in.
@@ -186,7 +188,8 @@ def dpo(
     batches = PairBatches(pairs, reference, page, codec.pad_id)
     steps = -(-page.pairs // page.batch_pairs)
     spec = FitSpec(steps, page.optim, page.checkpoint_steps, unit="pairs")
-    facts: dict[str, Any] = fit(model, DpoObjective(page.beta, page.chosen_nll), batches, spec, out, progress=progress)
+    objective = DpoObjective(page.beta, page.chosen_nll)
+    facts: dict[str, Any] = fit(model, objective, batches, spec, out, site=site, progress=progress)
     lengths = sum(len(side.ids) for pair in pairs for side in pair) / (2 * len(pairs))
     # Policy forward and backward: 6 · parameters a token, as next-token training; the reference adds 2.
     facts |= {"flops": config.flops_per_token(round(lengths)) * facts["positions"] * 4 / 3}

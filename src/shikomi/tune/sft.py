@@ -8,6 +8,7 @@ from typing import Any
 from shikomi.data.tokens import TokenShards
 from shikomi.log import Progress, silent
 from shikomi.model import weights
+from shikomi.recipe.mesh import ONE_PROCESS, TrainingSite
 from shikomi.recipe.tune import SftPage
 from shikomi.train.batches import CrawlRows, MixedRows, Rows
 from shikomi.train.stretch import Codec, check_lengths, dialogue_rows, finish, run_rows
@@ -15,7 +16,7 @@ from shikomi.train.stretch import Codec, check_lengths, dialogue_rows, finish, r
 
 def sft(
     page: SftPage, before: Path, tokens: Path, dialogues: Path, tokenizer: Path, codec: Codec, out: Path, *,
-    progress: Progress = silent,
+    site: TrainingSite = ONE_PROCESS, progress: Progress = silent,
 ) -> dict[str, Any]:  # fmt: skip
     """Tune the model in ``before`` on dialogues; only assistant turns and their end token are learned from."""
     model, _ = weights.load(before)
@@ -25,6 +26,6 @@ def sft(
     if page.replay_share:
         crawl = CrawlRows(TokenShards(tokens, "train"), page.sequence_tokens, codec.eos_id, page.seed)
         rows = MixedRows(talk, crawl, page.replay_share)
-    facts = run_rows(model, rows, page, out, progress)
+    facts = run_rows(model, rows, page, out, site, progress)
     facts |= {"dialogues": len(talk.dialogues), "dialogues_too_long": talk.too_long}
     return finish(model, tokenizer, out, facts, before, page.replay_share, 1 - page.replay_share)

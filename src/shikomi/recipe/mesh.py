@@ -1,0 +1,41 @@
+"""How training stages work on a site: how many ranks share a model and in which way. Never part of an identity."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from shikomi.recipe.page import Page
+
+
+class MeshPage(Page):
+    """How ranks share one model: the product of all degrees is the number of ranks (``1`` everywhere: one process)."""
+
+    replicate: int = Field(default=1, ge=1)
+    """Copies of the sharded model that each see other rows (HSDP); gradients are summed across them."""
+    shard: int = Field(default=0, ge=0)
+    """Ranks that share parameters, gradients and optimiser state (FSDP2) and see other rows; 0: all that are left."""
+    tensor: int = Field(default=1, ge=1)
+    """Ranks that share each matrix product (tensor and sequence parallel); keep it inside one machine."""
+    context: int = Field(default=1, ge=1)
+    """Ranks that share each sequence."""
+    pipeline: int = Field(default=1, ge=1)
+    """Ranks that hold consecutive layers each."""
+
+
+class TrainingSite(Page):
+    """How training stages work here: changes speed and memory, not the result beyond rounding."""
+
+    mesh: MeshPage = MeshPage()
+    precision: Literal["auto", "float32", "bfloat16", "float8"] = "auto"
+    """Type of matrix products; weights and optimiser state stay float32. ``auto``: bfloat16 where the hardware does
+    it faster."""
+    compile: bool = False
+    """Compile layers with ``torch.compile``: faster on GPUs, minutes at the start."""
+    recompute: bool = False
+    """Keep only each layer's input for the backward pass and compute the rest again: less memory, a third more work."""
+
+
+ONE_PROCESS = TrainingSite()
+"""Training in this process alone, at its defaults."""
