@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 
 from shikomi.errors import RecipeError
 from shikomi.flow.identity import canonical
-from shikomi.recipe.page import WHERE_ONLY, Count, Page, Seconds
+from shikomi.recipe.page import WHEN_GIVEN, WHERE_ONLY, Count, Page, Seconds
 from shikomi.recipe.schema import PATHS, Recipe
 from shikomi.recipe.site import Site, load_site
 from tests.recipe.conftest import Write
@@ -34,6 +34,14 @@ def test_identity_leaves_out_where_work_is_done():
     told = {"size": 2000}
     assert page.identity() == {"inner": told, "several": [told], "named": {"x": told}, "pause": 90.0}
     assert page.identity() == Outer(inner=Inner(size=2000), several=[Inner(size=2000)], named={"x": inner}).identity()
+
+
+def test_a_field_that_came_later_counts_once_it_is_given():
+    class Later(Inner):
+        knob: int = Field(default=3, json_schema_extra=WHEN_GIVEN)
+
+    assert Later().identity() == Later(knob=3).identity() == Inner().identity()
+    assert Later(knob=4).identity() == {"size": 1, "knob": 4}
 
 
 def test_pages_are_closed_frozen_and_strict():

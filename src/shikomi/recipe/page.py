@@ -37,18 +37,25 @@ class Page(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True, allow_inf_nan=False)
 
     def identity(self) -> dict[str, Any]:
-        """The fields that decide what is built, as plain values: those marked ``WHERE_ONLY`` are left out."""
+        """The fields that decide what is built, as plain values: those marked ``WHERE_ONLY`` are left out, and those
+        marked ``WHEN_GIVEN`` while they have their default value."""
         fields = {}
         for name, info in type(self).model_fields.items():
-            extra = info.json_schema_extra
-            if not (isinstance(extra, dict) and extra.get("where_only")):
-                fields[name] = _plain(getattr(self, name))
+            mark = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+            value = getattr(self, name)
+            if mark.get("where_only") or (mark.get("when_given") and value == info.get_default()):
+                continue
+            fields[name] = _plain(value)
         return fields
 
 
 WHERE_ONLY: Any = {"where_only": True}
 """Mark of a field that says where or how work is done (paths, sizes in memory) and never changes what is built:
 ``Field(json_schema_extra=WHERE_ONLY)``. Outside files count by their content, as inputs of a step."""
+
+WHEN_GIVEN: Any = {"when_given": True}
+"""Mark of a field that came later and whose default is what was done before it: at its default it is no part of the
+identity, so that what was built before stays built."""
 
 
 def _plain(value: Any) -> Any:
