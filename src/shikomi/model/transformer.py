@@ -6,6 +6,8 @@ F feed-forward, V vocabulary.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -76,6 +78,8 @@ class Attention(nn.Module):
             self.q_norm = RMSNorm(config.head_dim, config.rms_eps)
             self.k_norm = RMSNorm(config.head_dim, config.rms_eps)
         self.qk_norm = config.qk_norm
+        self.context: Any = None
+        """Set by ``context.share_sequences`` where ranks share sequences."""
 
     def forward(
         self,
@@ -85,7 +89,8 @@ class Attention(nn.Module):
         cache: KeyValueCache | None = None,
         positions_BT: Tensor | None = None,
     ) -> Tensor:
-        """Attend; ``mask`` is True where a key may be seen, [B, 1, T, S]; None means plain causal."""
+        """Attend; ``mask`` is True where a key may be seen, [B, 1, T, S]; None means plain causal. Where ranks share
+        sequences it is a ``context.Sight``."""
         B, T, _ = x_BTD.shape
         query = self.q_proj(x_BTD).view(B, T, self.heads, self.head_dim)
         key = self.k_proj(x_BTD).view(B, T, self.kv_heads, self.head_dim)
@@ -96,6 +101,9 @@ class Attention(nn.Module):
         key_BKTE = rotate(key.transpose(1, 2), *rotary)
         if cache is not None and positions_BT is not None:
             key_BKTE, value_BKTE = cache.write(self.layer, positions_BT, key_BKTE, value_BKTE)
+        if self.context is not None:
+            out_BHTE = self.context.attend(query_BHTE, key_BKTE, value_BKTE, mask)
+            return self.o_proj(out_BHTE.transpose(1, 2).reshape(B, T, self.heads * self.head_dim))
         if self.heads != self.kv_heads:
             group = self.heads // self.kv_heads
             key_BKTE = key_BKTE.repeat_interleave(group, dim=1)
@@ -157,6 +165,8 @@ class Transformer(nn.Module):
         if not config.tie_embeddings:
             self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self._rotary: tuple[Tensor, Tensor] | None = None
+        self.context: Any = None
+        """Set by ``context.share_sequences`` where ranks share sequences."""
 
     @property
     def head_weight(self) -> Tensor:
@@ -182,15 +192,21 @@ class Transformer(nn.Module):
             cache: earlier keys and values; needs ``positions_BT``.
             positions_BT: each token's position; None: 0 … T-1.
         """
-        cos, sin = self._table(tokens_BT.device)
-        if positions_BT is None:
-            rotary = (cos[: tokens_BT.shape[1]], sin[: tokens_BT.shape[1]])
-        else:
-            rotary = (cos[positions_BT][:, None], sin[positions_BT][:, None])
+        rotary = self.rotary(tokens_BT.shape[1], tokens_BT.device, positions_BT)
         x_BTD = self.model.embed_tokens(tokens_BT)
         for layer in self.model.layers:
             x_BTD = layer(x_BTD, rotary, mask, cache, positions_BT)
         return self.model.norm(x_BTD)
+
+    def rotary(self, tokens: int, device: torch.device, positions_BT: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Cosines and sines of each position: [T, E] for 0 … T-1 (or those this rank holds), else [B, 1, T, E]."""
+        cos, sin = self._table(device)
+        if positions_BT is not None:
+            return cos[positions_BT][:, None], sin[positions_BT][:, None]
+        if self.context is not None:
+            positions_T = self.context.positions(tokens, device)
+            return cos[positions_T], sin[positions_T]
+        return cos[:tokens], sin[:tokens]
 
     def _table(self, device: torch.device) -> tuple[Tensor, Tensor]:
         if self._rotary is None or self._rotary[0].device != device:
