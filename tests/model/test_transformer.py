@@ -9,7 +9,8 @@ import torch
 
 from shikomi.errors import DataError, RecipeError, UsageError
 from shikomi.model import weights
-from shikomi.model.config import ModelConfig, from_hugging_face, from_page, to_hugging_face
+from shikomi.model.config import ModelConfig, from_page
+from shikomi.model.config_json import from_hugging_face, to_hugging_face
 from shikomi.model.generate import Generator
 from shikomi.model.transformer import KeyValueCache, Transformer, initialise
 from shikomi.recipe.model import ModelPage
@@ -170,8 +171,12 @@ def test_page_to_config_and_back():
     ("change", "message"),
     [
         ({"model_type": "mixtral"}, "architecture 'mixtral'"),
-        ({"rope_parameters": {"rope_type": "yarn"}}, "rope type"),
-        ({"attention_bias": True}, "attention_bias"),
+        ({"rope_parameters": {"rope_type": "longrope"}}, "rope type 'longrope'"),
+        ({"rope_parameters": {"rope_type": "yarn"}}, r"rope_parameters\.factor"),
+        ({"rope_parameters": {"full_attention": {"rope_type": "default"}}}, "one for each kind of layer"),
+        ({"partial_rotary_factor": 0.5}, "partial_rotary_factor"),
+        ({"hidden_act": "gelu"}, "hidden_act"),
+        ({"quantization_config": {"quant_method": "gptq"}}, "gptq"),
         ({"hidden_size": None}, "hidden_size"),
     ],
 )

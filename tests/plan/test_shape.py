@@ -55,7 +55,7 @@ def test_parameters_are_those_that_a_built_model_has(page: ModelPage):
     ],
 )
 def test_a_base_is_counted_as_the_model_reads_it(changed: dict[str, Any]):
-    from shikomi.model.config import from_hugging_face
+    from shikomi.model.config_json import from_hugging_face
 
     raw = CONFIG | changed
     shape, config = of_config(raw, "config.json"), from_hugging_face(raw, "config.json")

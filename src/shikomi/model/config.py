@@ -1,14 +1,45 @@
-"""The decoder's shape: from a recipe page, from and to a Hugging Face ``config.json``."""
+"""The decoder's shape: everything that decides its tensors and its arithmetic."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from shikomi.errors import DataError, RecipeError
+from shikomi.errors import RecipeError
+from shikomi.model.rope import Rope, of_page
 from shikomi.recipe.model import ModelPage
 
-ARCHITECTURES = {"qwen3": "Qwen3ForCausalLM", "llama": "LlamaForCausalLM"}
+
+@dataclass(frozen=True)
+class Layout:
+    """What a family of open models has in common.
+
+    Attributes:
+        architecture: class name in transformers.
+        qk_norm: queries and keys are normalised per head.
+        qkv_bias: queries, keys and values always have a bias.
+        may_bias: ``attention_bias`` gives all four projections of attention one.
+        head_dim, kv_heads, sliding_window: what transformers takes where ``config.json`` says nothing; 0: none or
+            from the other numbers.
+    """
+
+    architecture: str
+    qk_norm: bool = False
+    qkv_bias: bool = False
+    may_bias: bool = False
+    head_dim: int = 0
+    kv_heads: int = 0
+    sliding_window: int = 0
+
+
+LAYOUTS = {
+    "qwen3": Layout("Qwen3ForCausalLM", qk_norm=True, may_bias=True, head_dim=128, kv_heads=32),
+    "llama": Layout("LlamaForCausalLM", may_bias=True),
+    "mistral": Layout("MistralForCausalLM", kv_heads=8, sliding_window=4096),
+    "qwen2": Layout("Qwen2ForCausalLM", qkv_bias=True, kv_heads=32),
+}
+"""Layouts that can be read, trained and written (Qwen2.5 is a qwen2)."""
 
 
 @dataclass(frozen=True)
@@ -16,8 +47,8 @@ class ModelConfig:
     """Everything that decides the shape of a dense decoder.
 
     Attributes:
-        layout: ``qwen3`` (queries and keys normalised per head) or ``llama``.
-        vocab_size: rows of the embedding.
+        layout: one of ``LAYOUTS``.
+        vocab_size: rows of the embedding that stand for tokens.
         hidden_size: width D of the residual stream.
         layers, heads, kv_heads, head_dim: attention shape; ``heads`` is a multiple of ``kv_heads``.
         intermediate_size: width F of the gated feed-forward block.
@@ -26,6 +57,12 @@ class ModelConfig:
         rms_eps: epsilon of every RMSNorm.
         tie_embeddings: whether the output head is the embedding.
         init_std: standard deviation of initial weights.
+        qkv_bias, output_bias, mlp_bias: which projections have a bias.
+        sliding_window: tokens back that windowed layers see, the token itself included; 0: all.
+        full_layers: numbers of the layers that see everything although there is a window.
+        scaling: rotary frequencies with their scaling; None: plain ones of ``rope_theta``.
+        vocab_multiple: rows of the embedding are filled up with zeros to a multiple of this; they have no logits.
+        source: the ``config.json`` this was read from; its fields that we do not use are written out again.
     """
 
     layout: str
@@ -41,11 +78,33 @@ class ModelConfig:
     rms_eps: float = 1e-6
     tie_embeddings: bool = True
     init_std: float = 0.02
+    qkv_bias: bool = False
+    output_bias: bool = False
+    mlp_bias: bool = False
+    sliding_window: int = 0
+    full_layers: tuple[int, ...] = ()
+    scaling: Rope | None = None
+    vocab_multiple: int = 1
+    source: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
 
     @property
     def qk_norm(self) -> bool:
         """Whether queries and keys are normalised per head (the Qwen3 layout does)."""
-        return self.layout == "qwen3"
+        return LAYOUTS[self.layout].qk_norm
+
+    @property
+    def rope(self) -> Rope:
+        """The rotary frequencies."""
+        return self.scaling or Rope(self.rope_theta)
+
+    @property
+    def vocab_rows(self) -> int:
+        """Rows of the embedding, padding included."""
+        return -(-self.vocab_size // self.vocab_multiple) * self.vocab_multiple
+
+    def window(self, layer: int) -> int:
+        """Tokens back that a layer sees, the token itself included; 0: all."""
+        return 0 if layer in self.full_layers else self.sliding_window
 
     @property
     def matmul_parameters(self) -> int:
@@ -56,32 +115,40 @@ class ModelConfig:
 
     @property
     def parameters(self) -> int:
-        """All parameters, tied ones once."""
-        norms = self.layers * (2 * self.hidden_size + (2 * self.head_dim if self.qk_norm else 0)) + self.hidden_size
+        """All parameters, tied ones once, without the padding of the vocabulary."""
+        norms = 2 * self.hidden_size + (2 * self.head_dim if self.qk_norm else 0)
+        biases = (self.heads + 2 * self.kv_heads) * self.head_dim * self.qkv_bias + self.hidden_size * self.output_bias
+        biases += (2 * self.intermediate_size + self.hidden_size) * self.mlp_bias
         lookup = 0 if self.tie_embeddings else self.vocab_size * self.hidden_size
-        return self.matmul_parameters + norms + lookup
+        return self.matmul_parameters + self.layers * (norms + biases) + self.hidden_size + lookup
 
     def flops_per_token(self, sequence_tokens: int) -> float:
         """Training FLOPs a token: 6 x matmul parameters + causal attention, 6 x layers x heads x head_dim x T.
 
         Attention: scores and values each cost 2·T·heads·head_dim forward, halved by the causal mask, times three
-        with the backward pass (Megatron-LM, arXiv 2104.04473, without recomputation).
+        with the backward pass (Megatron-LM, arXiv 2104.04473, without recomputation). Windowed layers count as full.
         """
         attention = 6 * self.layers * self.heads * self.head_dim * sequence_tokens
         return 6.0 * self.matmul_parameters + attention
 
 
 def from_page(page: ModelPage, vocab_size: int) -> ModelConfig:
-    """The shape a recipe asks for.
+    """The shape a recipe asks for, field by field (a dial is turned into fields by ``recipe.dial`` before).
 
     Raises:
-        RecipeError: heads that do not divide.
+        RecipeError: heads that do not divide, or a window in a layout that has none.
     """
     if page.heads % page.kv_heads:
         raise RecipeError(
             f"model.heads = {page.heads} is not a multiple of model.kv_heads = {page.kv_heads}",
             where="model.kv_heads",
             hint="every key-value head serves the same number of query heads",
+        )
+    if page.sliding_window and page.layout == "llama":
+        raise RecipeError(
+            'model.layout = "llama" has no sliding window',
+            where="model.sliding_window",
+            hint='take model.layout = "mistral" (the same block with a window), or leave the window out',
         )
     return ModelConfig(
         layout=page.layout,
@@ -96,88 +163,9 @@ def from_page(page: ModelPage, vocab_size: int) -> ModelConfig:
         rope_theta=page.rope_theta,
         tie_embeddings=page.tie_embeddings,
         init_std=page.init_std,
+        qkv_bias=LAYOUTS[page.layout].qkv_bias,
+        sliding_window=page.sliding_window,
+        full_layers=tuple(range(min(page.full_layers, page.layers))) if page.sliding_window else (),
+        scaling=of_page(page.rope_theta, page.rope_scaling) if page.rope_scaling else None,
+        vocab_multiple=page.vocab_multiple or 1,
     )
-
-
-def to_hugging_face(config: ModelConfig, *, eos_id: int | None, pad_id: int | None) -> dict[str, Any]:
-    """The ``config.json`` that transformers 4 and 5 read alike (rope is spelled both ways; v5 reads the latter)."""
-    common: dict[str, Any] = {
-        "architectures": [ARCHITECTURES[config.layout]],
-        "model_type": config.layout,
-        "vocab_size": config.vocab_size,
-        "hidden_size": config.hidden_size,
-        "intermediate_size": config.intermediate_size,
-        "num_hidden_layers": config.layers,
-        "num_attention_heads": config.heads,
-        "num_key_value_heads": config.kv_heads,
-        "head_dim": config.head_dim,
-        "hidden_act": "silu",
-        "max_position_embeddings": config.max_tokens,
-        "rms_norm_eps": config.rms_eps,
-        "rope_theta": config.rope_theta,
-        "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
-        "attention_bias": False,
-        "attention_dropout": 0.0,
-        "initializer_range": config.init_std,
-        "tie_word_embeddings": config.tie_embeddings,
-        "use_cache": True,
-        "bos_token_id": None,
-        "eos_token_id": eos_id,
-        "pad_token_id": pad_id,
-        "dtype": "float32",
-        "torch_dtype": "float32",
-    }
-    if config.layout == "llama":
-        return common | {"mlp_bias": False, "pretraining_tp": 1}
-    return common | {
-        "layer_types": ["full_attention"] * config.layers,
-        "sliding_window": None,
-        "use_sliding_window": False,
-        "max_window_layers": config.layers,
-    }
-
-
-def from_hugging_face(raw: dict[str, Any], where: str) -> ModelConfig:
-    """Read a ``config.json`` of the Llama or Qwen3 layout.
-
-    Raises:
-        DataError: another architecture, a feature that changes the arithmetic, or a missing field.
-    """
-    layout = raw.get("model_type")
-    if layout not in ARCHITECTURES:
-        raise DataError(
-            f"architecture {layout!r} is not one this build can start from",
-            where=where,
-            hint=f"use a base whose model_type is one of: {', '.join(ARCHITECTURES)}",
-        )
-    rope = raw.get("rope_parameters") or raw.get("rope_scaling") or {}
-    kind = rope.get("rope_type", rope.get("type", "default"))
-    unsupported = {
-        "rope type": kind if kind != "default" else None,
-        "attention_bias": raw.get("attention_bias") or None,
-        "mlp_bias": raw.get("mlp_bias") or None,
-        "use_sliding_window": raw.get("use_sliding_window") or None,
-        "hidden_act": raw.get("hidden_act") if raw.get("hidden_act", "silu") != "silu" else None,
-    }
-    for name, value in unsupported.items():
-        if value is not None:
-            raise DataError(f"{name} = {value!r} is not supported", where=where)
-    try:
-        heads = raw["num_attention_heads"]
-        return ModelConfig(
-            layout=layout,
-            vocab_size=raw["vocab_size"],
-            hidden_size=raw["hidden_size"],
-            layers=raw["num_hidden_layers"],
-            heads=heads,
-            kv_heads=raw.get("num_key_value_heads") or heads,
-            head_dim=raw.get("head_dim") or raw["hidden_size"] // heads,
-            intermediate_size=raw["intermediate_size"],
-            max_tokens=raw["max_position_embeddings"],
-            rope_theta=float(rope.get("rope_theta", raw.get("rope_theta", 10_000.0))),
-            rms_eps=raw.get("rms_norm_eps", 1e-6),
-            tie_embeddings=bool(raw.get("tie_word_embeddings", False)),
-            init_std=raw.get("initializer_range", 0.02),
-        )
-    except KeyError as error:
-        raise DataError(f"field {error} is missing", where=where) from error

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from shikomi.model.config import ModelConfig
 from shikomi.model.kernels import gated, rms_norm, rotate
+from shikomi.model.rope import rotary_table
 
 
 class RMSNorm(nn.Module):
@@ -29,12 +30,14 @@ class RMSNorm(nn.Module):
         return rms_norm(x, self.weight, self.eps)
 
 
-def rotary_table(config: ModelConfig, tokens: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of rotary embedding (Su et al. 2021), each [T, E], halves repeated as Hugging Face does."""
-    exponent = torch.arange(0, config.head_dim, 2, dtype=torch.float32, device=device) / config.head_dim
-    angles = torch.outer(torch.arange(tokens, dtype=torch.float32, device=device), 1.0 / (config.rope_theta**exponent))
-    doubled = torch.cat((angles, angles), dim=-1)
-    return doubled.cos(), doubled.sin()
+def windowed(mask: Tensor | None, window: int, queries: int, keys: int, positions_BT: Tensor | None) -> Tensor:
+    """A mask that also hides keys more than ``window`` - 1 tokens back, [B or 1, 1, T, S]; key s has position s."""
+    own = mask if mask is not None else positions_BT
+    key_S = torch.arange(keys, device=None if own is None else own.device)
+    query_BT = key_S[None, :queries] if positions_BT is None else positions_BT
+    distance = query_BT[:, None, :, None] - key_S
+    near = distance < window
+    return near & (distance >= 0) if mask is None else near & mask
 
 
 class KeyValueCache:
@@ -70,10 +73,11 @@ class Attention(nn.Module):
         super().__init__()
         self.layer = layer
         self.heads, self.kv_heads, self.head_dim = config.heads, config.kv_heads, config.head_dim
-        self.q_proj = nn.Linear(config.hidden_size, config.heads * config.head_dim, bias=False)
-        self.k_proj = nn.Linear(config.hidden_size, config.kv_heads * config.head_dim, bias=False)
-        self.v_proj = nn.Linear(config.hidden_size, config.kv_heads * config.head_dim, bias=False)
-        self.o_proj = nn.Linear(config.heads * config.head_dim, config.hidden_size, bias=False)
+        self.window = config.window(layer)
+        self.q_proj = nn.Linear(config.hidden_size, config.heads * config.head_dim, bias=config.qkv_bias)
+        self.k_proj = nn.Linear(config.hidden_size, config.kv_heads * config.head_dim, bias=config.qkv_bias)
+        self.v_proj = nn.Linear(config.hidden_size, config.kv_heads * config.head_dim, bias=config.qkv_bias)
+        self.o_proj = nn.Linear(config.heads * config.head_dim, config.hidden_size, bias=config.output_bias)
         if config.qk_norm:
             self.q_norm = RMSNorm(config.head_dim, config.rms_eps)
             self.k_norm = RMSNorm(config.head_dim, config.rms_eps)
@@ -104,6 +108,8 @@ class Attention(nn.Module):
         if self.context is not None:
             out_BHTE = self.context.attend(query_BHTE, key_BKTE, value_BKTE, mask)
             return self.o_proj(out_BHTE.transpose(1, 2).reshape(B, T, self.heads * self.head_dim))
+        if self.window and key_BKTE.shape[2] > self.window:
+            mask = windowed(mask, self.window, T, key_BKTE.shape[2], positions_BT)
         if self.heads != self.kv_heads:
             group = self.heads // self.kv_heads
             key_BKTE = key_BKTE.repeat_interleave(group, dim=1)
@@ -120,9 +126,9 @@ class FeedForward(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
-        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
-        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=config.mlp_bias)
+        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=config.mlp_bias)
+        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=config.mlp_bias)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """[B, T, D] to [B, T, D] through width F."""
@@ -150,7 +156,7 @@ class Body(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.embed_tokens = nn.Embedding(config.vocab_rows, config.hidden_size)
         self.layers = nn.ModuleList(Layer(config, index) for index in range(config.layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_eps)
 
@@ -163,15 +169,16 @@ class Transformer(nn.Module):
         self.config = config
         self.model = Body(config)
         if not config.tie_embeddings:
-            self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+            self.lm_head = nn.Linear(config.hidden_size, config.vocab_rows, bias=False)
         self._rotary: tuple[Tensor, Tensor] | None = None
         self.context: Any = None
         """Set by ``context.share_sequences`` where ranks share sequences."""
 
     @property
     def head_weight(self) -> Tensor:
-        """The output matrix [V, D]: the embedding when tied."""
-        return self.model.embed_tokens.weight if self.config.tie_embeddings else self.lm_head.weight
+        """The output matrix [V, D]: the embedding when tied; rows that fill up the vocabulary are left out."""
+        weight = self.model.embed_tokens.weight if self.config.tie_embeddings else self.lm_head.weight
+        return weight if weight.shape[0] == self.config.vocab_size else weight[: self.config.vocab_size]
 
     def head(self, hidden: Tensor) -> Tensor:
         """Hidden states [..., D] to logits [..., V]."""
@@ -210,21 +217,28 @@ class Transformer(nn.Module):
 
     def _table(self, device: torch.device) -> tuple[Tensor, Tensor]:
         if self._rotary is None or self._rotary[0].device != device:
-            self._rotary = rotary_table(self.config, self.config.max_tokens, device)
+            self._rotary = rotary_table(self.config.rope, self.config.head_dim, self.config.max_tokens, device)
         return self._rotary
 
 
 def initialise(model: Transformer, seed: int) -> None:
     """Draw all weights from N(0, init_std²) in name order; projections back into the residual stream are drawn
-    with init_std / sqrt(2 · layers) (GPT-2). One seed gives one set of weights on any machine."""
+    with init_std / sqrt(2 · layers) (GPT-2); norms are 1, biases 0.
+
+    One seed gives one set of weights on any machine.
+    """
     generator = torch.Generator().manual_seed(seed)
     config = model.config
     with torch.no_grad():
         for name, parameter in sorted(model.named_parameters()):
             if parameter.ndim < 2:
-                parameter.fill_(1.0)
+                parameter.fill_(0.0 if name.endswith(".bias") else 1.0)
                 continue
             std = config.init_std
             if name.endswith(("o_proj.weight", "down_proj.weight")):
                 std /= (2 * config.layers) ** 0.5
+            if name.endswith(("embed_tokens.weight", "lm_head.weight")):
+                # Rows that fill up the vocabulary change no other weight's draw.
+                parameter.zero_()
+                parameter = parameter[: config.vocab_size]
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * std)

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from shikomi.errors import DataError
 from shikomi.io import PARTIAL_SUFFIX, read_json, write_json
-from shikomi.model.config import ModelConfig, from_hugging_face, to_hugging_face
+from shikomi.model.config import ModelConfig
+from shikomi.model.config_json import from_hugging_face, to_hugging_face
 from shikomi.model.transformer import Transformer
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")

@@ -39,7 +39,7 @@ def bundle(
         DataError: weights cut off, damaged, not finite or not what ``config.json`` says; a tokenizer that does not
             fit; an unflavoured base that has seen instruction tokens.
     """
-    from shikomi.model.config import from_hugging_face
+    from shikomi.model.config_json import from_hugging_face
     from shikomi.tokenizer.codec import Codec
 
     raw = _raw_config(model)
@@ -168,7 +168,7 @@ def _config(raw: dict[str, Any], config: Any, codec: Any, tensors: dict[str, Any
     What breaks otherwise: transformers 4 takes rope theta for 10,000 if only ``rope_parameters`` is there, and a
     Llama configuration without ids invents 1 and 2.
     """
-    from shikomi.model.config import to_hugging_face
+    from shikomi.model.config_json import to_hugging_face
 
     dtype = str(next(iter(tensors.values())).dtype).removeprefix("torch.")
     own = to_hugging_face(config, eos_id=codec.eos_id, pad_id=codec.pad_id)
