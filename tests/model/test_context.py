@@ -43,7 +43,8 @@ def documents(rows: int, tokens: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("ranks", [1, 2, 4])
 @pytest.mark.parametrize("packed", [False, True])
-def test_attention_of_all_ranks_is_attention_over_the_whole(ranks, packed):
+@pytest.mark.parametrize("window", [0, 5, 20])
+def test_attention_of_all_ranks_is_attention_over_the_whole(ranks, packed, window):
     random = torch.Generator().manual_seed(3)
     shapes = ((2, 4, 32, 8), (2, 2, 32, 8), (2, 2, 32, 8))
     query, key, value = (
@@ -51,6 +52,8 @@ def test_attention_of_all_ranks_is_attention_over_the_whole(ranks, packed):
     )
     mask = torch.ones(32, 32, dtype=torch.bool).tril().expand(2, 1, 32, 32)
     numbers = documents(2, 32) if packed else None
+    if window:
+        mask = mask & ~torch.ones(32, 32, dtype=torch.bool).tril(-window)
     if numbers is not None:
         mask = mask & (numbers[:, :, None] == numbers[:, None, :])[:, None]
     grouped = [part.repeat_interleave(2, dim=1) for part in (key, value)]
@@ -61,7 +64,7 @@ def test_attention_of_all_ranks_is_attention_over_the_whole(ranks, packed):
     for rank in range(ranks):
         context = alone(rank, ranks, torch.stack((key, value)))
         parts = [context.cut(part, 2) for part in (query, key, value)]
-        out = context.attend(*parts, context.sight(numbers, 32) if packed else None)
+        out = context.attend(*parts, context.sight(numbers, 32) if packed else None, window)
         assert torch.allclose(out, context.cut(expected, 2), atol=1e-12)
         total = total + (out * context.cut(scale, 2)).sum()
     for got, want in zip(torch.autograd.grad(total, (query, key, value)), wanted, strict=True):

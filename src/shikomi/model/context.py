@@ -43,6 +43,16 @@ class Span:
         """The same span on a device."""
         return self if self.mask is None else Span(self.start, self.end, self.mask.to(device))
 
+    def last(self, window: int, queries: int, device: torch.device) -> Span:
+        """The same span where each of its ``queries`` sees only the last ``window`` keys up to its own; 0: all."""
+        start = max(self.start, self.end - queries - window + 1) if window else self.start
+        if not window or self.end - start <= window:
+            return self
+        near = _lower_right(queries, self.end - start, device)
+        near = near & ~_lower_right(queries, self.end - start, device, -window)
+        seen = near if self.mask is None else near & self.mask[..., start - self.start :]
+        return Span(start, self.end, seen if seen.ndim == 4 else seen[None, None])
+
 
 @dataclass(frozen=True)
 class Sight:
@@ -97,16 +107,19 @@ class Context:
         early, late = (_span(documents_BT, piece, tokens // (2 * self.ranks)) for piece in self.pieces)
         return Sight(early, late)
 
-    def attend(self, query_BHLE: Tensor, key_BKLE: Tensor, value_BKLE: Tensor, sight: Sight | None) -> Tensor:
-        """Attention of this rank's queries to all keys they may see, [B, H, L, E]."""
+    def attend(
+        self, query_BHLE: Tensor, key_BKLE: Tensor, value_BKLE: Tensor, sight: Sight | None, window: int = 0
+    ) -> Tensor:
+        """Attention of this rank's queries to all keys they may see, [B, H, L, E]; ``window`` as in ``Span.last``."""
         if sight is None:
             sight = self.sight(None, query_BHLE.shape[2] * self.ranks)
         key_BKTE, value_BKTE = self.join(torch.stack((key_BKLE, value_BKLE)), dim=3)
         halves = query_BHLE.chunk(2, dim=2)
+        spans = [span.last(window, halves[0].shape[2], query_BHLE.device) for span in (sight.early, sight.late)]
         return torch.cat(
             [
                 _attend(query, key_BKTE[:, :, span.start : span.end], value_BKTE[:, :, span.start : span.end], span)
-                for query, span in zip(halves, (sight.early, sight.late), strict=True)
+                for query, span in zip(halves, spans, strict=True)
             ],
             dim=2,
         )
@@ -125,8 +138,8 @@ def _span(documents_BT: Tensor | None, piece: int, size: int) -> Span:
     return Span(start, end, (same & _lower_right(size, end - start, same.device))[:, None])
 
 
-def _lower_right(queries: int, keys: int, device: torch.device) -> Tensor:
-    return torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
+def _lower_right(queries: int, keys: int, device: torch.device, shift: int = 0) -> Tensor:
+    return torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries + shift)
 
 
 def _attend(query_BHPE: Tensor, key_BKSE: Tensor, value_BKSE: Tensor, span: Span) -> Tensor:
