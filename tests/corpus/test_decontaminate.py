@@ -198,6 +198,16 @@ def test_independent_of_order_and_sharding(index):
     assert {"set", "field", "item", "document", "matched", "done"} <= set(told["hits"][0])
 
 
+def test_a_kept_index_travels_as_its_path_and_finds_the_same(index, tmp_path):
+    texts = [TEXT, *map(planted, FORMS.values()), planted(SHORT), planted("川端市")]
+    index.keep(tmp_path / "index")
+    sent = pickle.dumps(index)
+    assert len(sent) < 2000
+    again = pickle.loads(sent)
+    assert [again.hits(text) for text in texts] == [index.hits(text) for text in texts]
+    assert again.counts == index.counts
+
+
 def test_known_prompts_are_found_by_their_digests(monkeypatch, tmp_path):
     known = {text_digest(QUESTION): "架空ベンチ", text_digest("短いです、はい。"): "架空ベンチ"}
     monkeypatch.setattr(decontaminate, "table", lambda: {"prompts": known})

@@ -115,7 +115,7 @@ def _powers(length: int, base: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Index:
-    """n-grams of many fields for one n. Picklable.
+    """n-grams of many fields for one n.
 
     Attributes:
         n: characters of an n-gram.
@@ -148,6 +148,10 @@ class Index:
         first = np.repeat(self.starts[places] - np.concatenate(([0], np.cumsum(counts)[:-1])), counts)
         chosen = first + np.arange(int(counts.sum()))
         return self.fields[chosen], self.offsets[chosen]
+
+
+ARRAYS = ("keys", "starts", "fields", "offsets", "bits")
+"""The arrays of an index."""
 
 
 def make_index(n: int, fields: dict[int, str]) -> Index:

@@ -12,12 +12,14 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from shikomi.corpus.contamination import (
+    ARRAYS,
     Compared,
     Hashed,
     Index,
@@ -30,6 +32,7 @@ from shikomi.corpus.contamination import (
 from shikomi.corpus.eval_items import read_items
 from shikomi.corpus.folding import nfkc
 from shikomi.data.eval_only import table, text_digest
+from shikomi.io import atomic, read_json, write_json
 from shikomi.recipe.decontaminate import DecontaminatePage
 
 REASON = "contaminated"
@@ -128,7 +131,7 @@ def _apart(one: _Text, other: _Text) -> bool:
 
 
 class Contamination:
-    """The evaluation sets of a recipe, indexed. Picklable.
+    """The evaluation sets of a recipe, indexed; once kept in a folder, it travels between processes as that path.
 
     Attributes:
         page: the recipe's.
@@ -158,6 +161,29 @@ class Contamination:
                 n = page.long_ngram if len(text.plain) >= page.long_characters else page.short_ngram
                 sizes.setdefault(n, {})[number] = text.plain
         self._indices: list[Index] = [make_index(n, fields) for n, fields in sorted(sizes.items())]
+        self._folder: Path | None = None
+
+    def keep(self, folder: Path) -> None:
+        """Write the index, tens of MB for large sets, so that workers map it instead of being sent it each time."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for number, index in enumerate(self._indices):
+            for name in ARRAYS:
+                with atomic(folder / f"{number}.{name}.npy", "wb") as handle:
+                    np.save(handle, getattr(index, name))
+        texts = [[text.set, text.field, text.plain, text.passage, text.items] for text in self._texts]
+        shapes = [[index.n, index.shift] for index in self._indices]
+        write_json(
+            folder / "sets.json", {"texts": texts, "indices": shapes, "counts": self.counts, "short": self._short}
+        )
+        self._folder = folder
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"page": self.page, "_folder": self._folder} if self._folder else self.__dict__
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self._folder:
+            self.__dict__.update(_kept(self._folder))
 
     def _read(self, paths: list[list[Path]]) -> list[_Text]:
         found: dict[tuple[int, str, str], list[tuple[int, int]]] = {}
@@ -286,6 +312,24 @@ class Contamination:
             if not was and (start == end or int(taken[start:end].sum()) * 2 < end - start)
         ]
         return "\n".join(kept)
+
+
+@lru_cache(maxsize=1)
+def _kept(folder: Path) -> dict[str, Any]:
+    """What ``keep`` wrote, read once in a process."""
+    told = read_json(folder / "sets.json")
+    texts = [_Text(*text, tuple(map(tuple, items))) for *text, items in told["texts"]]  # type: ignore[call-arg]
+
+    def arrays(number: int) -> dict[str, np.ndarray]:
+        return {name: np.load(folder / f"{number}.{name}.npy", mmap_mode="r") for name in ARRAYS}
+
+    return {
+        "counts": told["counts"],
+        "_texts": texts,
+        "_lengths": np.array([len(text.plain) for text in texts], dtype=np.int64),
+        "_short": told["short"],
+        "_indices": [Index(n, **arrays(number), shift=shift) for number, (n, shift) in enumerate(told["indices"])],
+    }
 
 
 def _prompts(text: str, short: int) -> list[Hit]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from shikomi.compute.local import LocalPool
 from shikomi.compute.pool import Pool
-from shikomi.corpus import decide, ledger, writing
+from shikomi.corpus import decide, fingerprint, ledger, writing
 from shikomi.corpus.boilerplate import Boilerplate, CountTask, count_lines, find_boilerplate
 from shikomi.corpus.decontaminate import report
 from shikomi.corpus.dedup import search_copies
@@ -86,6 +86,9 @@ def decide_corpus(
     _all(decide.decide_shard, tasks, pool, progress, "decided")
     found = _find_copies(page.copies, tasks, out, earlier, workers, pool, progress)
     boilerplate = _find_boilerplate(page.copies, tasks, found, out / "scratch" / "lines", pool, progress)
+    if aids.contamination:
+        name = fingerprint.digest([aids.fingerprint, page.decontaminate.identity()])
+        aids.contamination.keep(out / "scratch" / "sets" / name)
     writings = [
         writing.Task(
             task.pages,
