@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -19,6 +20,8 @@ SHAPES = [
     ModelConfig("qwen3", 97, 32, 2, 4, 2, 8, 48, 64),
     ModelConfig("llama", 97, 32, 3, 4, 4, 8, 40, 64, rope_theta=500_000.0, tie_embeddings=False, rms_eps=1e-5),
     ModelConfig("qwen3", 101, 24, 1, 2, 1, 16, 32, 64, tie_embeddings=False),
+    ModelConfig("mistral", 97, 32, 3, 4, 2, 8, 48, 64, sliding_window=5),
+    ModelConfig("qwen2", 97, 32, 3, 4, 2, 8, 48, 64, qkv_bias=True, sliding_window=4, full_layers=(0,)),
 ]
 
 
@@ -86,6 +89,28 @@ def test_round_trip_is_bit_exact(config, tokenizer, tmp_path):
     assert read == config
     for name in ("model.safetensors", "config.json"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_rows_that_fill_up_the_vocabulary_change_nothing(tied, tokenizer, tmp_path):
+    plain = ModelConfig("llama", 97, 32, 1, 4, 2, 8, 48, 64, tie_embeddings=tied)
+    padded = replace(plain, vocab_multiple=64)
+    models = []
+    for config in (plain, padded):
+        models.append(Transformer(config))
+        initialise(models[-1], 7)
+    tokens = torch.randint(0, 97, (2, 12), generator=torch.Generator().manual_seed(5))
+    logits = [model.head(model(tokens)) for model in models]
+    assert models[1].model.embed_tokens.weight.shape == (128, 32)
+    assert torch.equal(*logits)
+    for model, out in zip(models, logits, strict=True):
+        out.logsumexp(-1).sum().backward()
+        weights.save(model, tmp_path / str(model.config.vocab_multiple), tokenizer)
+    gradients = [model.model.embed_tokens.weight.grad for model in models]
+    assert torch.equal(gradients[0], gradients[1][:97])
+    assert not gradients[1][97:].any()
+    for name in ("config.json", "model.safetensors"):
+        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "64" / name).read_bytes()
 
 
 @pytest.mark.parametrize("config", SHAPES)
