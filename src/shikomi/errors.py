@@ -61,3 +61,9 @@ class MachineError(ShikomiError):
     """This machine cannot do the work: memory, disk, or a missing program (exit code 3)."""
 
     exit_code = 3
+
+
+class Stopped(ShikomiError):
+    """A training stage ended early because it was asked to, its checkpoint written: no failure (exit code 0)."""
+
+    exit_code = 0

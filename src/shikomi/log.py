@@ -16,6 +16,13 @@ class Progress(Protocol):
         ...
 
 
+def tell(progress: Progress, text: str) -> None:
+    """Say one sentence beside the progress (a checkpoint that could not be written), where it has a place for it."""
+    say = getattr(progress, "say", None)
+    if say is not None:
+        say(text)
+
+
 def silent(done: float, total: float, unit: str, note: str = "") -> None:
     """A progress report that nobody reads."""
 

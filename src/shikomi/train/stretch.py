@@ -22,6 +22,9 @@ from shikomi.train.batches import CrawlRows, DialogueRows, MixedRows, RowBatches
 from shikomi.train.loop import FitSpec, fit
 from shikomi.train.objective import NextToken
 
+TIMES = ("tokens_per_second", "checkpoint_seconds")
+"""Facts that differ from run to run: they stay out of ``summary.json``."""
+
 
 class Codec(Protocol):
     """What training needs of a tokenizer (``shikomi.tokenizer.codec.Codec`` is one)."""
@@ -121,7 +124,7 @@ def finish(
         "crawl_tokens": earlier.get("crawl_tokens", 0) + round(positions * crawl_share),
         "instruction_tokens": earlier.get("instruction_tokens", 0) + round(positions * dialogue_share),
         "flops": earlier.get("flops", 0) + facts.get("flops", 0),
-        "stage": {name: value for name, value in facts.items() if name != "tokens_per_second"},
+        "stage": {name: value for name, value in facts.items() if name not in TIMES},
     }
     write_json(out / "summary.json", summary)
     return {**facts, **{name: value for name, value in summary.items() if name != "stage"}}
