@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from shikomi.model.attention import Documents, attend
 from shikomi.model.config import ModelConfig
 from shikomi.model.kernels import gated, rms_norm, rotate
 from shikomi.model.rope import rotary_table
@@ -30,8 +31,11 @@ class RMSNorm(nn.Module):
         return rms_norm(x, self.weight, self.eps)
 
 
-def windowed(mask: Tensor | None, window: int, queries: int, keys: int, positions_BT: Tensor | None) -> Tensor:
+def windowed(
+    mask: Tensor | Documents | None, window: int, queries: int, keys: int, positions_BT: Tensor | None
+) -> Tensor:
     """A mask that also hides keys more than ``window`` - 1 tokens back, [B or 1, 1, T, S]; key s has position s."""
+    mask = mask.mask if isinstance(mask, Documents) else mask
     own = mask if mask is not None else positions_BT
     key_S = torch.arange(keys, device=None if own is None else own.device)
     query_BT = key_S[None, :queries] if positions_BT is None else positions_BT
@@ -89,12 +93,12 @@ class Attention(nn.Module):
         self,
         x_BTD: Tensor,
         rotary: tuple[Tensor, Tensor],
-        mask: Tensor | None,
+        mask: Tensor | Documents | None,
         cache: KeyValueCache | None = None,
         positions_BT: Tensor | None = None,
     ) -> Tensor:
-        """Attend; ``mask`` is True where a key may be seen, [B, 1, T, S]; None means plain causal. Where ranks share
-        sequences it is a ``context.Sight``."""
+        """Attend; ``mask`` is True where a key may be seen, [B, 1, T, S], or says which documents are packed; None
+        means plain causal. Where ranks share sequences it is a ``context.Sight``."""
         B, T, _ = x_BTD.shape
         query = self.q_proj(x_BTD).view(B, T, self.heads, self.head_dim)
         key = self.k_proj(x_BTD).view(B, T, self.kv_heads, self.head_dim)
@@ -106,18 +110,11 @@ class Attention(nn.Module):
         if cache is not None and positions_BT is not None:
             key_BKTE, value_BKTE = cache.write(self.layer, positions_BT, key_BKTE, value_BKTE)
         if self.context is not None:
-            out_BHTE = self.context.attend(query_BHTE, key_BKTE, value_BKTE, mask)
+            out_BHTE = self.context.attend(query_BHTE, key_BKTE, value_BKTE, mask, self.window)
             return self.o_proj(out_BHTE.transpose(1, 2).reshape(B, T, self.heads * self.head_dim))
         if self.window and key_BKTE.shape[2] > self.window:
             mask = windowed(mask, self.window, T, key_BKTE.shape[2], positions_BT)
-        if self.heads != self.kv_heads:
-            group = self.heads // self.kv_heads
-            key_BKTE = key_BKTE.repeat_interleave(group, dim=1)
-            value_BKTE = value_BKTE.repeat_interleave(group, dim=1)
-        out_BHTE = F.scaled_dot_product_attention(
-            query_BHTE, key_BKTE.to(query_BHTE.dtype), value_BKTE.to(query_BHTE.dtype),
-            attn_mask=mask, is_causal=mask is None,
-        )  # fmt: skip
+        out_BHTE = attend(query_BHTE, key_BKTE, value_BKTE, mask)
         return self.o_proj(out_BHTE.transpose(1, 2).reshape(B, T, self.heads * self.head_dim))
 
 
@@ -187,7 +184,7 @@ class Transformer(nn.Module):
     def forward(
         self,
         tokens_BT: Tensor,
-        mask: Tensor | None = None,
+        mask: Tensor | Documents | None = None,
         cache: KeyValueCache | None = None,
         positions_BT: Tensor | None = None,
     ) -> Tensor:
@@ -195,7 +192,7 @@ class Transformer(nn.Module):
 
         Args:
             tokens_BT: token ids.
-            mask: True where a key may be seen, [B, 1, T, S]; None: plain causal over T.
+            mask: True where a key may be seen, [B, 1, T, S]; or which documents are packed; None: plain causal over T.
             cache: earlier keys and values; needs ``positions_BT``.
             positions_BT: each token's position; None: 0 … T-1.
         """

@@ -6,6 +6,9 @@ Feistel permutations replaced a linear congruential shuffle whose order was too 
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+
 _MASK = (1 << 64) - 1
 _ROUNDS = 6
 
@@ -34,3 +37,28 @@ def permute(index: int, size: int, key: int) -> int:
         index = (left << half) | right
         if index < size:
             return index
+
+
+class Skips:
+    """Ranges of positions that are passed over: what comes next takes their place.
+
+    Args:
+        ranges: half-open (start, end) pairs from 0, in any order; they may overlap.
+    """
+
+    def __init__(self, ranges: Iterable[tuple[int, int]] = ()) -> None:
+        merged: list[tuple[int, int]] = []
+        for start, end in sorted(pair for pair in ranges if pair[0] < pair[1]):
+            if merged and start <= merged[-1][1]:
+                merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+            else:
+                merged.append((start, end))
+        self.ranges: Sequence[tuple[int, int]] = merged
+        self._passed, self._kept_before = [0], []
+        for start, end in merged:
+            self._kept_before.append(start - self._passed[-1])
+            self._passed.append(self._passed[-1] + end - start)
+
+    def place(self, index: int) -> int:
+        """The position of the ``index``-th one that is not passed over (both from 0)."""
+        return index + self._passed[bisect_right(self._kept_before, index)]
