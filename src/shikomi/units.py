@@ -17,6 +17,7 @@ _BYTES_SCALE = {
 }  # fmt: skip
 _ROUNDS_UP = 0.9995
 """From this share of a unit on, three digits say one of it: 999,500 is ``1M``, not ``1e+03k``."""
+_SHARE = re.compile(r"^\s*([0-9]+(?:\.[0-9]+)?)\s*[%％]\s*$")
 _PRICE = re.compile(r"^\s*[¥￥]\s*([0-9]+(?:\.[0-9]+)?)\s*/\s*h\s*$")
 
 
@@ -67,6 +68,20 @@ def parse_bytes(value: object) -> int:
     if not match:
         raise ValueError(f'expected a size such as "300MB" or "5GiB", found {value!r}')
     return int(Decimal(match[1]) * _BYTES_SCALE[match[2]])
+
+
+def parse_share(value: object) -> float:
+    """Read a share: ``"60%"`` or ``0.6``; its range is the caller's to check.
+
+    Raises:
+        ValueError: not a share.
+    """
+    match = _SHARE.match(value) if isinstance(value, str) else None
+    if match:
+        return float(Decimal(match[1]) / 100)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f'expected a share such as "60%" or 0.6, found {value!r}')
+    return float(value)
 
 
 def parse_yen_per_hour(value: object) -> float:

@@ -70,7 +70,7 @@ def test_every_page_of_the_recipe_has_stable_bytes_and_no_path_in_them():
     found = pages(recipe)
     assert len(found) > 12
     assert b"/where" not in canonical(recipe.identity())
-    assert {key[0] for key in PATHS} == {"corpus", "model", "dialogues"}
+    assert {key[0] for key in PATHS} == {"corpus", "model", "dialogues", "pretrain", "anneal"}
 
 
 def test_a_site_says_how_much_of_a_machine_is_used(write: Write):

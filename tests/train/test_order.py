@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 
 import numpy as np
@@ -11,10 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shikomi.errors import DataError
-from shikomi.recipe.train import OptimPage
 from shikomi.train.batches import Ahead, CrawlRows, DialogueRows, MixedRows, RowBatches
 from shikomi.train.order import Skips, permute
-from shikomi.train.schedule import rate_factor
 
 
 class Shards:
@@ -186,12 +183,3 @@ def test_batches_are_made_ahead_in_another_thread_and_errors_come_with_their_ste
     ahead.close()
     assert [made[:2] for made in slow.made] == [(step, (1, 2)) for step in (0, 1, 2, 3, 4)]
     assert threading.current_thread().name not in {name for *_, name in slow.made}
-
-
-def test_schedule_warms_up_holds_and_decays_to_its_floor():
-    page = OptimPage(warmup_share=0.1, decay_share=0.5, final_rate=0.05)
-    factors = [rate_factor(step, 100, page) for step in range(100)]
-    assert factors[0] == pytest.approx(0.1)
-    assert factors[10:49] == [1.0] * 39
-    assert all(a >= b for a, b in itertools.pairwise(factors[50:]))
-    assert 0.05 <= factors[-1] <= 0.08

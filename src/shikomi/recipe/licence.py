@@ -125,6 +125,10 @@ def _named(recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield f"corpus.documents.{index}.licence", source.licence
     for index, source in enumerate(recipe.dialogues.sources):
         yield f"dialogues.sources.{index}.licence", source.licence
+    for stage, page in (("pretrain", recipe.pretrain), ("anneal", recipe.anneal)):
+        for index, one in enumerate(page.mixture):
+            if one.outside:
+                yield f"{stage}.mixture.{index}.licence", one.licence or "unknown"
 
 
 def _unknown(key: str, name: str) -> RecipeError:

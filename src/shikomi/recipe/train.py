@@ -6,11 +6,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from shikomi.recipe.page import WHERE_ONLY, Count, Page
+from shikomi.recipe.mixture import MixtureSource, Range
+from shikomi.recipe.page import WHEN_GIVEN, WHERE_ONLY, Count, Page
 
 
 class OptimPage(Page):
-    """Optimiser and schedule. Rates are peaks; the schedule is a pure function of the share of the run done."""
+    """Optimiser and schedule. Rates are peaks; the schedule is a pure function of the tokens seen."""
 
     kind: Literal["muon", "adamw"] = "muon"
     """``muon``: hidden matrices by Muon, all else by AdamW."""
@@ -23,8 +24,13 @@ class OptimPage(Page):
     """Peak Muon rate (update scaled to unit RMS per matrix: see train/optim.py)."""
     warmup_share: float = Field(default=0.02, ge=0, lt=1)
     """Share of the run over which the rate rises from 0 to its peak."""
+    schedule: Literal["wsd", "cosine", "constant"] = Field(default="wsd", json_schema_extra=WHEN_GIVEN)
+    """What the rate does after its warm-up. ``wsd``: stays at its peak, then falls over the last ``decay_share`` of the
+    run; ``cosine``: falls along half a cosine from the warm-up to the end; ``constant``: stays."""
     decay_share: float = Field(default=0.5, ge=0, le=1)
-    """Share of the run over which the rate falls to ``final_rate`` of its peak (WSD schedule)."""
+    """Share of the run over which the rate falls to ``final_rate`` of its peak (``wsd``)."""
+    decay: Literal["linear", "sqrt"] = Field(default="linear", json_schema_extra=WHEN_GIVEN)
+    """How it falls (``wsd``): ``linear``, or ``sqrt``: by 1 - √(share of the decay done), fast at first."""
     final_rate: float = Field(default=0.05, ge=0, le=1)
     """The last rate, as a share of the peak."""
     weight_decay: float = Field(default=0.1, ge=0)
@@ -52,6 +58,11 @@ class TrainPage(Page):
     """Rows in memory at once: changes speed and memory, not the result beyond rounding."""
     seed: int = 1
     """Seed of the initial weights and of the order of rows."""
+    mixture: list[MixtureSource] = Field(default=[], json_schema_extra=WHEN_GIVEN)
+    """Token folders to read text from, one table each with its weight; none: the corpus alone."""
+    skip: list[Range] = Field(default=[], json_schema_extra=WHEN_GIVEN)
+    """Data passed over, what follows moving up: steps as ``"1200-1300"`` or rows as ``"rows 5000-5100"``, counted from
+    1 in the order without skips, both ends included."""
     optim: OptimPage = OptimPage()
     checkpoint_steps: int = Field(default=100, ge=1, json_schema_extra=WHERE_ONLY)
     """Steps between checkpoints: what is lost at most when a run is cut off."""
