@@ -12,6 +12,9 @@ from shikomi.recipe.model import ModelPage
 NEWTON_SCHULZ_STEPS = 5
 """Iterations by which Muon makes an update orthogonal (``train.optim`` takes as many, a test holds them)."""
 
+_KV_HEADS = {"qwen3": 32, "qwen2": 32, "mistral": 8}
+"""What transformers takes where a config is silent (``model.config.LAYOUTS`` has the same)."""
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -26,6 +29,9 @@ class Shape:
     intermediate_size: int
     tie_embeddings: bool
     qk_norm: bool
+    qkv_bias: bool = False
+    output_bias: bool = False
+    mlp_bias: bool = False
 
     @property
     def matmul_parameters(self) -> int:
@@ -41,8 +47,11 @@ class Shape:
     @property
     def parameters(self) -> int:
         """All parameters, tied ones once."""
-        norms = self.layers * (2 * self.hidden_size + (2 * self.head_dim if self.qk_norm else 0)) + self.hidden_size
-        return self.matmul_parameters + norms + (0 if self.tie_embeddings else self.head_parameters)
+        norms = 2 * self.hidden_size + (2 * self.head_dim if self.qk_norm else 0)
+        biases = (self.heads + 2 * self.kv_heads) * self.head_dim * self.qkv_bias + self.hidden_size * self.output_bias
+        biases += (2 * self.intermediate_size + self.hidden_size) * self.mlp_bias
+        lookup = 0 if self.tie_embeddings else self.head_parameters
+        return self.matmul_parameters + self.layers * (norms + biases) + self.hidden_size + lookup
 
     @property
     def muon_flops(self) -> float:
@@ -66,7 +75,7 @@ def of_page(page: ModelPage, vocab_size: int) -> Shape:
     """The shape a recipe asks for."""
     return Shape(
         vocab_size, page.hidden_size, page.layers, page.heads, page.kv_heads, page.head_dim,
-        page.intermediate_size, page.tie_embeddings, page.layout == "qwen3",
+        page.intermediate_size, page.tie_embeddings, page.layout == "qwen3", page.layout == "qwen2",
     )  # fmt: skip
 
 
@@ -77,17 +86,23 @@ def of_config(raw: Mapping[str, Any], where: str) -> Shape:
         DataError: a number is missing or is none.
     """
     try:
-        heads = int(raw["num_attention_heads"])
+        layout, heads = raw.get("model_type"), int(raw["num_attention_heads"])
+        if heads < 1:
+            raise ValueError("no attention heads")
+        biased = bool(raw.get("attention_bias")) and layout in ("llama", "qwen3")
         return Shape(
             vocab_size=int(raw["vocab_size"]),
             hidden_size=int(raw["hidden_size"]),
             layers=int(raw["num_hidden_layers"]),
             heads=heads,
-            kv_heads=int(raw.get("num_key_value_heads") or heads),
-            head_dim=int(raw.get("head_dim") or raw["hidden_size"] // heads),
+            kv_heads=int(raw.get("num_key_value_heads", _KV_HEADS.get(layout or "")) or heads),
+            head_dim=int(raw.get("head_dim") or (128 if layout == "qwen3" else raw["hidden_size"] // heads)),
             intermediate_size=int(raw["intermediate_size"]),
             tie_embeddings=bool(raw.get("tie_word_embeddings", False)),
-            qk_norm=raw.get("model_type") == "qwen3",
+            qk_norm=layout == "qwen3",
+            qkv_bias=biased or layout == "qwen2",
+            output_bias=biased,
+            mlp_bias=bool(raw.get("mlp_bias")) and layout == "llama",
         )
     except KeyError as error:
         raise DataError(f"the base's config lacks {error}", where=where) from error

@@ -15,7 +15,7 @@ from shikomi.errors import RecipeError
 from shikomi.recipe.licence import licence_errors
 from shikomi.recipe.lines import Key, key_lines
 from shikomi.recipe.page import Page
-from shikomi.recipe.schema import PATHS, Recipe, conflicts
+from shikomi.recipe.schema import PATHS, Recipe, conflicts, settled
 
 Kind = TypeVar("Kind", bound=Page)
 
@@ -39,13 +39,17 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
 
     A value is read as TOML, and as plain text where it is no TOML (``pretrain.tokens=1M``); one plain value stands for
     a list of one. Relative paths in an override start at the current folder if something is found there, else, as in
-    the file, at the recipe's folder.
+    the file, at the recipe's folder. A dial (``model.params``) is turned into the shape it stands for.
 
     Raises:
         RecipeError: the file cannot be read, or the recipe is wrong (``RecipeErrors`` for several mistakes).
     """
     loader = _Loader(path, read_text(path), Recipe, overrides)
     recipe = loader.page()
+    try:
+        recipe = settled(recipe)
+    except RecipeError as error:
+        loader.refuse([loader.placed(error)])
     loader.refuse([loader.placed(error) for error in (*conflicts(recipe), *licence_errors(recipe, path.parent))])
     return recipe
 

@@ -8,7 +8,9 @@ from pydantic import Field, model_validator
 
 from shikomi.errors import RecipeError
 from shikomi.recipe.corpus import CorpusPage
+from shikomi.recipe.dial import resolve
 from shikomi.recipe.evaluate import EvaluatePage
+from shikomi.recipe.mixture import mixture_conflicts
 from shikomi.recipe.model import ModelPage
 from shikomi.recipe.page import Page
 from shikomi.recipe.release import ReleasePage
@@ -21,7 +23,8 @@ PATHS = (
     ("corpus", "warc"), ("corpus", "licence_table"), ("corpus", "documents", "path"), ("corpus", "opt_out", "lists"),
     ("corpus", "urls", "lists"), ("corpus", "words", "lists"), ("corpus", "domain", "positives"),
     ("corpus", "domain", "negatives"), ("corpus", "copies", "earlier"), ("corpus", "decontaminate", "sets", "path"),
-    ("model", "base"), ("dialogues", "sources", "path"),
+    ("model", "base"), ("dialogues", "sources", "path"), ("pretrain", "mixture", "tokens"),
+    ("anneal", "mixture", "tokens"),
 )  # fmt: skip
 """Keys whose values are paths or globs of outside files."""
 OWN_PAGES = ("warc", "common_crawl", "documents")
@@ -65,6 +68,16 @@ class Recipe(Page):
     def synthetic(self) -> bool:
         """Whether the pages are those of the sample."""
         return not any(getattr(self.corpus, name) for name in OWN_PAGES)
+
+
+def settled(recipe: Recipe) -> Recipe:
+    """The recipe with the model's shape spelled out where a dial gave it: from here on a shape is a shape.
+
+    Raises:
+        RecipeError: the dial and the fields given beside it contradict each other.
+    """
+    shape = resolve(recipe.model, recipe.tokenizer.vocab_size)
+    return recipe if shape is recipe.model else recipe.model_copy(update={"model": shape})
 
 
 def conflicts(recipe: Recipe) -> list[RecipeError]:
@@ -135,6 +148,14 @@ def _shapes(recipe: Recipe) -> list[RecipeError]:
                 hint=f"every key-value head serves as many query heads: one of {', '.join(allowed)}",
             )
         )
+    if page.sliding_window and page.layout == "llama":
+        found.append(
+            RecipeError(
+                'model.layout = "llama" has no sliding window',
+                where="model.sliding_window",
+                hint='take model.layout = "mistral" (the same block with a window), or leave the window out',
+            )
+        )
     if page.head_dim % 2:
         found.append(
             RecipeError(
@@ -147,7 +168,10 @@ def _shapes(recipe: Recipe) -> list[RecipeError]:
 
 
 def _stretches(recipe: Recipe) -> list[RecipeError]:
-    found = []
+    found = [
+        *mixture_conflicts(recipe.pretrain.mixture, "pretrain.mixture"),
+        *mixture_conflicts(recipe.anneal.mixture, "anneal.mixture"),
+    ]
     for stage, page in (("pretrain", recipe.pretrain), ("anneal", recipe.anneal), ("sft", recipe.sft)):
         length, batch = page.sequence_tokens, page.batch_tokens
         if not recipe.model.base and length > recipe.model.max_tokens:
