@@ -50,7 +50,7 @@ def test_a_recipe_does_not_change_after_loading(write: Write):
         ('name = "x"\n\n[pretrain]\ntoken = 5', 4, 'unknown key "pretrain.token"', 'did you mean "pretrain.tokens"?'),
         ('name = "x"\n[pretrian]\n', 2, 'unknown table "pretrian"', 'did you mean "pretrain"?'),
         ('name = "x"\nvocab_size = 4096', 2, 'unknown key "vocab_size"', 'did you mean "tokenizer.vocab_size"?'),
-        ('name = "x"\n[model]\nzzz = 1', 3, 'unknown key "model.zzz"', "allowed here: base, params, layout, hidden_size"),
+        ('name = "x"\n[model]\nzzz = 1', 3, 'unknown key "model.zzz"', "allowed here: base, params, layout"),
         ('name = "x"\nzzz = 1', 2, 'unknown key "zzz"', "allowed at the top: name, use"),
         (
             'name = "x"\n[pretrain.optim]\nwarmup = 1.0',

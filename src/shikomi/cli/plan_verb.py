@@ -8,23 +8,31 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from shikomi.cli.options import open_build, with_json, with_recipe
+from shikomi.errors import UsageError
 
 if TYPE_CHECKING:
     from shikomi.flow.runner import Build
     from shikomi.plan.estimate import Estimate, Planned
+    from shikomi.recipe.dial import Reason
     from shikomi.recipe.schema import Recipe
 
 
 @click.command("plan")
 @with_recipe
 @click.option("--formulas", is_flag=True, help="Show how the FLOPs come about.")
+@click.option("--explain", metavar="FIELD", help="Say where one number of the model's shape comes from.")
 @with_json
-def command(recipe: Path | None, store: Path, overrides: tuple[str, ...], formulas: bool, as_json: bool) -> None:
+def command(
+    recipe: Path | None, store: Path, overrides: tuple[str, ...], formulas: bool, explain: str | None, as_json: bool
+) -> None:
     """Say for each stage of RECIPE what it reads, tokens, parameters, FLOPs, time expected, cached or not."""
     from shikomi.cli.screen import show, show_json
     from shikomi.plan.estimate import estimate, total
 
     page, build = open_build(recipe, store, overrides)
+    if explain:
+        explained(page, explain, as_json)
+        return
     finished = {
         step.name: build.store.manifest(step.name, build.id(step)) or {} for step in build.steps if build.finished(step)
     }
@@ -33,9 +41,52 @@ def command(recipe: Path | None, store: Path, overrides: tuple[str, ...], formul
     seconds, low, high = total(estimates)
     if as_json:
         stages = [{**vars(one), "id": build.id(step)} for one, step in zip(estimates, build.steps, strict=True)]
-        show_json({"recipe": page.name, "seconds": seconds, "low": low, "high": high, "stages": stages})
+        told = {"recipe": page.name, "seconds": seconds, "low": low, "high": high, "stages": stages}
+        show_json(told | {"shape": [vars(reason) for reason in shape_reasons(page)]})
         return
     show(plan_text(estimates, formulas))
+    if reasons := shape_reasons(page):
+        show("\n" + shape_text(reasons))
+
+
+def shape_reasons(recipe: Recipe) -> list[Reason]:
+    """Where each number of the model's shape comes from; empty where the recipe gives them all."""
+    from shikomi.recipe.dial import reasons
+
+    return reasons(recipe.model, recipe.tokenizer.vocab_size)
+
+
+def shape_text(reasons: list[Reason]) -> str:
+    """A shape's numbers with their reasons, as a table."""
+    from shikomi.cli.screen import table
+
+    rows = [["model", "", "why"]]
+    rows += [[one.field, f"{one.value:,}" if type(one.value) is int else str(one.value).lower(), one.why]
+             for one in reasons]  # fmt: skip
+    return table(rows, right=(1,))
+
+
+def explained(recipe: Recipe, field: str, as_json: bool) -> None:
+    """Print where one number of the model's shape comes from.
+
+    Raises:
+        UsageError: no such field of the model page.
+    """
+    from shikomi.cli.screen import show, show_json
+    from shikomi.recipe.dial import Reason
+
+    name = field.removeprefix("model.")
+    found = [one for one in shape_reasons(recipe) if one.field == name]
+    if not found and name in type(recipe.model).model_fields:
+        given = name in recipe.model.model_fields_set
+        found = [Reason(name, getattr(recipe.model, name), "given in the recipe" if given else "the default")]
+    if not found:
+        known = ", ".join(f"model.{known}" for known in type(recipe.model).model_fields)
+        raise UsageError(f"{field} is not explained", where="--explain", hint=f"one of {known}")
+    if as_json:
+        show_json(vars(found[0]))
+    else:
+        show(f"model.{name} = {str(found[0].value).lower()}\n  {found[0].why}")
 
 
 def lay_out(recipe: Recipe, build: Build, finished: dict[str, dict[str, Any]]) -> Planned:

@@ -17,7 +17,7 @@ from shikomi.recipe.model import ModelPage
 from shikomi.units import format_count
 
 LAYERS_FACTOR, LAYERS_POWER = 0.126, 0.692
-"""Least squares of ln(layers) on ln(width) over ``dense_models.json``: 15 layers at 1,024, 40 at 4,096, 85 at 12,288."""
+"""Least squares of ln(layers) on ln(width) over ``dense_models.json``: 15 layers at 1,024, 40 at 4,096."""
 FEED_FORWARD = 3.3
 """Median of intermediate size over width of its gated models (2.7 to 5.4)."""
 TIED_BELOW = 5_000_000_000
