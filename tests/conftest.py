@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.dist.crew import Crew
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -42,6 +44,15 @@ def ray() -> None:
     """Ray is installed, or a skip that says how to get it."""
     if importlib.util.find_spec("ray") is None:
         pytest.skip("Ray is absent: pip install -c constraints.txt -e '.[cluster]'")
+
+
+@pytest.fixture(scope="session")
+def crews() -> Iterator[Callable[[int], Crew]]:
+    """``crews(n)`` gives n ranks on gloo, started once for the whole session: see ``tests.dist.crew``."""
+    made: dict[int, Crew] = {}
+    yield lambda size: made.setdefault(size, Crew(size))
+    for crew in made.values():
+        crew.close()
 
 
 def forbidden_skips() -> set[str]:
