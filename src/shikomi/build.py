@@ -249,7 +249,7 @@ def _pretrain(recipe: Recipe, tokens: Step, tokenizer: Step, base: Path | None) 
         )
 
     page = {"train": recipe.pretrain.identity(), "model": recipe.model.identity() if base is None else {}}
-    return Step("pretrain", 1, page, inputs, run)
+    return Step("pretrain", 1, page, inputs, run, trains=True)
 
 
 def _dialogues(recipe: Recipe, folder: Path, crawl: Step | Source | None) -> Step:
@@ -287,7 +287,7 @@ def _anneal(recipe: Recipe, inputs: dict[str, Step]) -> Step:
         codec = Codec(inputs["tokenizer"])
         return anneal(recipe.anneal, **inputs, codec=codec, out=out, site=context.training, progress=context.progress)
 
-    return Step("anneal", 1, recipe.anneal.identity(), inputs, run)
+    return Step("anneal", 1, recipe.anneal.identity(), inputs, run, trains=True)
 
 
 def _sft(recipe: Recipe, inputs: dict[str, Step]) -> Step:
@@ -300,7 +300,7 @@ def _sft(recipe: Recipe, inputs: dict[str, Step]) -> Step:
         codec = Codec(inputs["tokenizer"])
         return sft(recipe.sft, **inputs, codec=codec, out=out, site=context.training, progress=context.progress)
 
-    return Step("sft", 1, recipe.sft.identity(), inputs, run)
+    return Step("sft", 1, recipe.sft.identity(), inputs, run, trains=True)
 
 
 def _dpo(recipe: Recipe, inputs: dict[str, Step]) -> Step:
@@ -313,7 +313,7 @@ def _dpo(recipe: Recipe, inputs: dict[str, Step]) -> Step:
         codec = Codec(inputs["tokenizer"])
         return dpo(recipe.dpo, **inputs, codec=codec, out=out, site=context.training, progress=context.progress)
 
-    return Step("dpo", 1, recipe.dpo.identity(), inputs, run)
+    return Step("dpo", 1, recipe.dpo.identity(), inputs, run, trains=True)
 
 
 def _evaluate(recipe: Recipe, models: dict[str, Step], dialogues: Step, tokens: Step) -> Step:

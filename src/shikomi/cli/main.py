@@ -14,8 +14,8 @@ gc.set_threshold(200_000, 20, 100)
 
 import click  # noqa: E402
 
-from shikomi.cli.screen import say_error  # noqa: E402
-from shikomi.errors import ShikomiError, UsageError  # noqa: E402
+from shikomi.cli.screen import say, say_error  # noqa: E402
+from shikomi.errors import ShikomiError, Stopped, UsageError  # noqa: E402
 
 VERBS = {
     "doctor": "Look at this machine and measure how fast it is.",
@@ -104,6 +104,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         hint = f"`{where} --help` lists what is allowed" if where else ""
         say_error(UsageError(error.format_message().rstrip("."), where=where, hint=hint))
         return 2
+    except Stopped as stopped:
+        say(stopped.what)
+        return stopped.exit_code
     except ShikomiError as error:
         say_error(error)
         return error.exit_code

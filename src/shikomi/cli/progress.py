@@ -93,6 +93,10 @@ class Line:
         self.due = now + self.screen.every_seconds
         self.screen.show(progress_text(done, total, unit, note, done - self.first, now - self.begun))
 
+    def say(self, text: str) -> None:
+        """Told by the stage something to keep in view."""
+        self.screen.say(f"{self.screen.head} {text}")
+
 
 def progress_text(done: float, total: float, unit: str, note: str, fresh: float, seconds: float) -> str:
     """Say how far a stage is.

@@ -8,16 +8,16 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from shikomi.errors import DataError, MachineError, ShikomiError, UsageError
+from shikomi.errors import DataError, MachineError, ShikomiError, Stopped, UsageError
 from shikomi.flow.identity import ID_CHARACTERS, digest, step_id
-from shikomi.flow.step import Context, Source, Step, sources
+from shikomi.flow.step import Context, Launch, Source, Step, sources
 from shikomi.flow.store import MANIFEST, Store
-from shikomi.log import Progress, silent
+from shikomi.log import Progress, silent, tell
 from shikomi.recipe.mesh import TrainingSite
 from shikomi.units import format_bytes
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 NOTE_SECONDS = 5.0
 """How often an unfinished stage's time is noted, so that what a killed attempt took is not forgotten."""
 VERSIONED = ("numpy", "pyarrow", "fastwarc", "resiliparse", "tokenizers", "torch", "safetensors")
+RANKS_LOAD = ("numpy", "tokenizers", "torch", "safetensors")
+"""What training stages load."""
 _FULL = {errno.ENOSPC: "no space is left on the disk", errno.EDQUOT: "the disk quota is used up"}
 _FULL_WORDS = ("no space left on device", "disk quota exceeded", "os error 28")
 
@@ -139,6 +141,7 @@ class Build:
         threads: int = 1,
         pool: Pool | None = None,
         training: TrainingSite | None = None,
+        launch: Launch | None = None,
     ) -> list[Built]:
         """Build every step in order, up to and with ``until`` (empty: all).
 
@@ -152,10 +155,12 @@ class Build:
             threads: threads one process may use.
             pool: where functions over shards run; None: on this machine, with ``workers``.
             training: how training stages work here; None: one process.
+            launch: runs training stages in several processes; None: in this one.
 
         Raises:
             UsageError: ``until`` is no stage.
             MachineError: the disk is full, or memory ran out.
+            Stopped: a training stage was asked to stop; the same call goes on from its checkpoint.
             ShikomiError: the store is in use and ``wait`` is false, or whatever a stage raises.
         """
         from shikomi.flow.lock import hold
@@ -169,7 +174,7 @@ class Build:
                 hold(self.store.lock_path, recipe, wait=wait, say=watch.say),
                 self._recorded(recipe, about or {}, stages),
             ):
-                context = Context(silent, workers, threads, pool, training or TrainingSite())
+                context = Context(silent, workers, threads, pool, training or TrainingSite(), launch)
                 return self._run_all(self.steps[:last], watch, context)
 
     @contextlib.contextmanager
@@ -222,13 +227,12 @@ class Build:
 
         identity = self.id(step)
         out = self.store.begin(step.name, identity)
-        inputs = {name: self._input_folder(given) for name, given in step.inputs.items()}
         before = self.store.spent(step.name, identity)
         self.store.journal.write("stage_started", stage=step.name, id=identity, resumed=any(out.iterdir()))
         meter = Meter().start()
         noted = _Noted(self.store, step.name, identity, before, meter, context.progress)
         try:
-            facts = _json(step.run(inputs, out, replace(context, progress=noted)), step.name)
+            facts = self._work(step, out, replace(context, progress=noted))
             self._check_sources(step)
             meter.stop()
             manifest = {
@@ -239,7 +243,7 @@ class Build:
                 "peak_mb": round(meter.peak_mb),
                 "workers": context.workers,
                 "threads": context.threads,
-                "versions": versions(),
+                "versions": versions(RANKS_LOAD if step.trains and context.launch else ()),
                 "machine": machine(),
             }
             folder = self.store.publish(step.name, identity, manifest)
@@ -247,10 +251,21 @@ class Build:
             meter.stop()
             with contextlib.suppress(OSError):
                 noted.write()
-                self.store.journal.write("stage_failed", stage=step.name, id=identity, error=_first_line(error))
+                event = "stage_stopped" if isinstance(error, Stopped) else "stage_failed"
+                self.store.journal.write(event, stage=step.name, id=identity, error=_first_line(error))
             raise
         self.store.journal.write("stage_finished", stage=step.name, id=identity, seconds=manifest["seconds"])
         return Built(step.name, identity, folder, False, manifest["seconds"])
+
+    def _work(self, step: Step, out: Path, context: Context) -> Any:
+        """Run a step here, or in ranks of its own; returns its facts."""
+        if step.trains and context.launch is not None:
+            return context.launch(step.name, self.id(step), out, context.progress)
+        return plain(step.run(self.inputs(step), out, context), step.name)
+
+    def inputs(self, step: Step) -> dict[str, Path]:
+        """The folders a step reads, by the names its function knows them by."""
+        return {name: self._input_folder(given) for name, given in step.inputs.items()}
 
     def described(self, step: Step) -> dict[str, Any]:
         """What decides a step's id, as its manifest tells it."""
@@ -290,6 +305,10 @@ class _Noted:
         if self.meter.seconds >= self.due:
             self.due = self.meter.seconds + NOTE_SECONDS
             self.write()
+
+    def say(self, text: str) -> None:
+        self.store.journal.write("stage_note", stage=self.step, id=self.identity, note=text)
+        tell(self.inner, text)
 
     def write(self) -> None:
         seconds = self.before["seconds"] + self.meter.seconds
@@ -338,7 +357,7 @@ def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [""])[0] or type(error).__name__
 
 
-def _json(facts: Any, step: str) -> Any:
+def plain(facts: Any, step: str) -> Any:
     """Facts as plain JSON values (numbers of numpy become Python's)."""
     try:
         return json.loads(json.dumps(facts or {}, default=lambda value: value.item(), allow_nan=False))
@@ -346,14 +365,14 @@ def _json(facts: Any, step: str) -> Any:
         raise ShikomiError(f"the facts that stage {step} returned are not JSON: {error}", where=step) from error
 
 
-def versions() -> dict[str, str]:
-    """Versions of this package, of Python, and of the libraries that are loaded."""
+def versions(also: Sequence[str] = ()) -> dict[str, str]:
+    """Versions of this package, of Python, and of the libraries that are loaded, here or (``also``) by ranks."""
     import platform
     from importlib import metadata
 
     found = {"shikomi": metadata.version("shikomi"), "python": platform.python_version()}
     for name in VERSIONED:
-        if name in sys.modules:
+        if name in sys.modules or name in also:
             with contextlib.suppress(metadata.PackageNotFoundError):
                 found[name] = metadata.version(name)
     return found

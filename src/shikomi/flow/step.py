@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from shikomi.log import Progress, silent
 from shikomi.recipe.mesh import TrainingSite
@@ -13,6 +13,14 @@ from shikomi.recipe.page import Page
 
 if TYPE_CHECKING:
     from shikomi.compute.pool import Pool
+
+
+class Launch(Protocol):
+    """Runs a step in processes of its own, which open the same build and work on the same folder."""
+
+    def __call__(self, stage: str, identity: str, out: Path, progress: Progress) -> dict[str, Any]:
+        """Run the step of that name and id into ``out``; returns its facts."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -25,6 +33,7 @@ class Context:
         threads: threads one process may use, at least 1.
         pool: where functions over shards run; None: on this machine, with ``workers``.
         training: how training stages work here.
+        launch: runs training stages in several processes; None: in this one.
     """
 
     progress: Progress = silent
@@ -32,6 +41,7 @@ class Context:
     threads: int = 1
     pool: Pool | None = None
     training: TrainingSite = field(default_factory=TrainingSite)
+    launch: Launch | None = None
 
 
 Run = Callable[[dict[str, Path], Path, Context], dict[str, Any]]
@@ -61,6 +71,7 @@ class Step:
         page: the part of the recipe that decides the result (a page, plain values, or None).
         inputs: what it reads, by the name under which ``run`` is given the folder.
         run: does the work; may find an earlier attempt's unfinished files in its folder and goes on from them.
+        trains: whether several ranks may run it together (a training stage).
     """
 
     name: str
@@ -68,6 +79,7 @@ class Step:
     page: Any
     inputs: Mapping[str, Step | Source] = field(repr=False)
     run: Run = field(repr=False)
+    trains: bool = False
 
     @property
     def values(self) -> Any:

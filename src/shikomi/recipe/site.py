@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
+from shikomi.recipe.launch import LaunchPage, SlurmPage
 from shikomi.recipe.load import load_page
 from shikomi.recipe.mesh import TrainingSite
 from shikomi.recipe.page import Page, Seconds
@@ -37,6 +38,9 @@ class Site(Page):
     """Memory that a worker may take beyond what it holds when it begins a file; a page that needs more is
     quarantined."""
     training: TrainingSite = TrainingSite()
+    launch: LaunchPage = LaunchPage()
+    slurm: SlurmPage | None = None
+    """The job that a build becomes on a Slurm cluster (``launch.kind = "slurm"``, or ``--launch slurm``)."""
     ray: RaySite | None = None
     """A Ray cluster for the data stages; without it they run on this machine."""
 
