@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from shikomi.recipe.lora import LoraPage
 from shikomi.recipe.mixture import MixtureSource, Range
 from shikomi.recipe.page import WHEN_GIVEN, WHERE_ONLY, Count, Page
 
@@ -41,6 +42,9 @@ class OptimPage(Page):
     """AdamW decay of the mean of squared gradients."""
     eps: float = Field(default=1e-8, gt=0, le=1e-7)
     """AdamW epsilon; above 1e-7 is refused: one 172B run was lost to it (LLM-jp-3, NII report)."""
+    z_loss: float = Field(default=0.0, ge=0, json_schema_extra=WHEN_GIVEN)
+    """Factor on the square of the softmax's log-normaliser, added to the loss so that logits do not drift: 1e-5 (OLMo 2)
+    to 1e-4 (PaLM); 0: none. DPO does not use it."""
     clip_norm: float = Field(default=1.0, gt=0)
     """Gradients whose global norm is larger are scaled down to it."""
 
@@ -64,6 +68,8 @@ class TrainPage(Page):
     """Data passed over, what follows moving up: steps as ``"1200-1300"`` or rows as ``"rows 5000-5100"``, counted from
     1 in the order without skips, both ends included."""
     optim: OptimPage = OptimPage()
+    lora: LoraPage | None = Field(default=None, json_schema_extra=WHEN_GIVEN)
+    """Train low-rank adapters instead of all weights; none by default."""
     checkpoint_steps: int = Field(default=100, ge=1, json_schema_extra=WHERE_ONLY)
     """Steps between checkpoints: what is lost at most when a run is cut off."""
 

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from shikomi.compute.torchrun import is_main
 from shikomi.data.dialogue import Message, read_dialogues
 from shikomi.data.tokens import TokenShards
-from shikomi.errors import RecipeError
+from shikomi.errors import DataError, RecipeError
 from shikomi.io import read_json, write_json
 from shikomi.log import Progress, silent
-from shikomi.model import weights
+from shikomi.model import lora, weights
 from shikomi.model.config import from_page
 from shikomi.model.transformer import Transformer, initialise
 from shikomi.recipe.mesh import ONE_PROCESS, TrainingSite
@@ -22,7 +23,7 @@ from shikomi.train.batches import CrawlRows, DialogueRows, MixedRows, RowBatches
 from shikomi.train.loop import FitSpec, fit
 from shikomi.train.objective import NextToken
 
-TIMES = ("tokens_per_second", "checkpoint_seconds")
+TIMES = ("tokens_per_second", "checkpoint_seconds", "mfu", "peak_flops", "peak_basis")
 """Facts that differ from run to run: they stay out of ``summary.json``."""
 
 
@@ -54,7 +55,8 @@ def pretrain(
     else:
         model, _ = weights.load(base)
     check_lengths(page.sequence_tokens, model, "pretrain")
-    rows = CrawlRows(TokenShards(tokens, "train"), page.sequence_tokens, codec.eos_id, page.seed)
+    lora.adapt(model, page.lora, page.seed)
+    rows = CrawlRows(training_tokens(tokens, model, codec), page.sequence_tokens, codec.eos_id, page.seed)
     facts = run_rows(model, rows, page, out, site, progress)
     return finish(model, tokenizer, out, facts, before=None, crawl_share=1.0, dialogue_share=0.0)
 
@@ -66,11 +68,34 @@ def anneal(
     """Go on from the base with tuning dialogues mixed into replayed crawl text; the loss covers every token."""
     model, _ = weights.load(before)
     check_lengths(page.sequence_tokens, model, "anneal")
-    crawl = CrawlRows(TokenShards(tokens, "train"), page.sequence_tokens, codec.eos_id, page.seed)
+    lora.adapt(model, page.lora, page.seed)
+    crawl = CrawlRows(training_tokens(tokens, model, codec), page.sequence_tokens, codec.eos_id, page.seed)
     talk = dialogue_rows(dialogues, codec, page.sequence_tokens, page.seed, answers_only=False)
     facts = run_rows(model, MixedRows(crawl, talk, page.dialogue_share), page, out, site, progress)
     facts |= {"dialogues": len(talk.dialogues), "dialogues_too_long": talk.too_long}
     return finish(model, tokenizer, out, facts, before, 1 - page.dialogue_share, page.dialogue_share)
+
+
+def training_tokens(folder: Path, model: Transformer, codec: Codec) -> TokenShards:
+    """The training split of a folder of token shards.
+
+    Raises:
+        DataError: its ids are those of another vocabulary than the tokenizer's, or the model has no rows for them.
+    """
+    shards, rows = TokenShards(folder, "train"), model.config.vocab_size
+    if shards.vocab_size != codec.vocab_size:
+        raise DataError(
+            f"tokens of a vocabulary of {shards.vocab_size}, the tokenizer has {codec.vocab_size}",
+            where=str(folder / "index.json"),
+            hint="encode the corpus anew with this tokenizer",
+        )
+    if shards.vocab_size > rows:
+        raise DataError(
+            f"tokens of a vocabulary of {shards.vocab_size}, the model has rows for {rows}",
+            where=str(folder / "index.json"),
+            hint="encode the corpus with the model's own tokenizer",
+        )
+    return shards
 
 
 def dialogue_rows(folder: Path, codec: Codec, sequence_tokens: int, seed: int, *, answers_only: bool) -> DialogueRows:
@@ -101,7 +126,7 @@ def run_rows(
     steps = math.ceil(page.tokens / page.batch_tokens)
     batches = RowBatches(rows, per_step, page.micro_batch_sequences)
     spec = FitSpec(steps, page.optim, page.checkpoint_steps)
-    facts: dict[str, Any] = fit(model, NextToken(), batches, spec, out, site=site, progress=progress)
+    facts: dict[str, Any] = fit(model, NextToken(page.optim.z_loss), batches, spec, out, site=site, progress=progress)
     flops = model.config.flops_per_token(page.sequence_tokens) * facts["positions"]
     return facts | {"flops": flops, "flops_per_token": model.config.flops_per_token(page.sequence_tokens)}
 
@@ -115,8 +140,10 @@ def finish(
     crawl_share: float,
     dialogue_share: float,
 ) -> dict[str, Any]:
-    """Write the model folder and ``summary.json``: what this model has seen since its first weights."""
-    weights.save(model, out, tokenizer)
+    """Write the model folder and ``summary.json``: what this model has seen since its first weights.
+
+    Of several ranks the main one writes; all return the same facts.
+    """
     earlier = read_json(before / "summary.json") if before is not None else {}
     positions = facts["positions"]
     summary = {
@@ -126,5 +153,7 @@ def finish(
         "flops": earlier.get("flops", 0) + facts.get("flops", 0),
         "stage": {name: value for name, value in facts.items() if name not in TIMES},
     }
-    write_json(out / "summary.json", summary)
+    if is_main():
+        weights.save(model, out, tokenizer)
+        write_json(out / "summary.json", summary)
     return {**facts, **{name: value for name, value in summary.items() if name != "stage"}}

@@ -5,7 +5,6 @@ Shape letters: P pairs, T positions. A batch holds 2P rows: the chosen answers, 
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,12 @@ from torch import Tensor
 from shikomi.data.dialogue import Message, Preference, read_preferences
 from shikomi.errors import DataError
 from shikomi.log import Progress, silent
-from shikomi.model import weights
+from shikomi.model import lora, weights
+from shikomi.model.linear_loss import log_probs
 from shikomi.model.transformer import Transformer
 from shikomi.recipe.mesh import ONE_PROCESS, TrainingSite
 from shikomi.recipe.tune import DpoPage
 from shikomi.train.loop import FitSpec, autocast, device, fit
-from shikomi.train.objective import log_probs
 from shikomi.train.order import mix, permute
 from shikomi.train.stretch import Codec, finish
 
@@ -184,7 +183,9 @@ def dpo(
             where=str(dialogues / "preferences.jsonl"),
             hint="raise model.max_tokens, or bring shorter answers",
         )
-    reference = reference_log_probs(copy.deepcopy(model), pairs, codec.pad_id, page.micro_batch_pairs)
+    # The reference is the model before its first update and without adapters: no second copy is needed.
+    reference = reference_log_probs(model, pairs, codec.pad_id, page.micro_batch_pairs)
+    lora.adapt(model, page.lora, page.seed)
     batches = PairBatches(pairs, reference, page, codec.pad_id)
     steps = -(-page.pairs // page.batch_pairs)
     spec = FitSpec(steps, page.optim, page.checkpoint_steps, unit="pairs")
