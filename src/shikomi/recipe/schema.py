@@ -191,6 +191,14 @@ def _stretches(recipe: Recipe) -> list[RecipeError]:
                     hint=f"the nearest multiple is {near}",
                 )
             )
+    if recipe.pretrain.lora is not None and not recipe.model.base:
+        found.append(
+            RecipeError(
+                "pretrain.lora trains adapters of a model that has not been trained",
+                where="pretrain.lora",
+                hint="leave the table out, or name an open base in model.base",
+            )
+        )
     if recipe.pretrain.tokens == 0 and not recipe.model.base:
         found.append(
             RecipeError(

@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from shikomi.recipe.page import WHERE_ONLY, Count, Page
+from shikomi.recipe.lora import LoraPage
+from shikomi.recipe.page import WHEN_GIVEN, WHERE_ONLY, Count, Page
 from shikomi.recipe.train import OptimPage
 
 
@@ -53,6 +54,8 @@ class SftPage(Page):
     replay_share: float = Field(default=0.2, ge=0, lt=1)
     """Share of tokens that are replayed crawl text, against forgetting."""
     optim: OptimPage = OptimPage(rate=0.0003, muon_rate=0.001)
+    lora: LoraPage | None = Field(default=None, json_schema_extra=WHEN_GIVEN)
+    """Train low-rank adapters instead of all weights; none by default."""
     checkpoint_steps: int = Field(default=50, ge=1, json_schema_extra=WHERE_ONLY)
     """Steps between checkpoints: what is lost at most when a run is cut off."""
 
@@ -73,5 +76,7 @@ class DpoPage(Page):
     seed: int = 3
     """Seed of the order of pairs."""
     optim: OptimPage = OptimPage(kind="adamw", rate=0.0001)
+    lora: LoraPage | None = Field(default=None, json_schema_extra=WHEN_GIVEN)
+    """Train low-rank adapters instead of all weights; none by default."""
     checkpoint_steps: int = Field(default=20, ge=1, json_schema_extra=WHERE_ONLY)
     """Steps between checkpoints: what is lost at most when a run is cut off."""

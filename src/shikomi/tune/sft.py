@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from shikomi.data.tokens import TokenShards
 from shikomi.log import Progress, silent
-from shikomi.model import weights
+from shikomi.model import lora, weights
 from shikomi.recipe.mesh import ONE_PROCESS, TrainingSite
 from shikomi.recipe.tune import SftPage
 from shikomi.train.batches import CrawlRows, MixedRows, Rows
-from shikomi.train.stretch import Codec, check_lengths, dialogue_rows, finish, run_rows
+from shikomi.train.stretch import Codec, check_lengths, dialogue_rows, finish, run_rows, training_tokens
 
 
 def sft(
@@ -21,10 +20,11 @@ def sft(
     """Tune the model in ``before`` on dialogues; only assistant turns and their end token are learned from."""
     model, _ = weights.load(before)
     check_lengths(page.sequence_tokens, model, "sft")
+    lora.adapt(model, page.lora, page.seed)
     talk = dialogue_rows(dialogues, codec, page.sequence_tokens, page.seed, answers_only=True)
     rows: Rows = talk
     if page.replay_share:
-        crawl = CrawlRows(TokenShards(tokens, "train"), page.sequence_tokens, codec.eos_id, page.seed)
+        crawl = CrawlRows(training_tokens(tokens, model, codec), page.sequence_tokens, codec.eos_id, page.seed)
         rows = MixedRows(talk, crawl, page.replay_share)
     facts = run_rows(model, rows, page, out, site, progress)
     facts |= {"dialogues": len(talk.dialogues), "dialogues_too_long": talk.too_long}
