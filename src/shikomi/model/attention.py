@@ -39,8 +39,8 @@ class Documents:
 
     def to(self, device: torch.device) -> Documents:
         """The same documents on a device."""
-        move = {"non_blocking": True} if device.type == "cuda" else {}
-        return Documents(self.numbers_BT.to(device, **move), self.starts_N.to(device, **move), self.lengths)
+        numbers_BT, starts_N = (part.to(device, non_blocking=True) for part in (self.numbers_BT, self.starts_N))
+        return Documents(numbers_BT, starts_N, self.lengths)
 
     def pin_memory(self) -> Documents:
         """The same documents in memory that a GPU reads by itself."""
@@ -86,15 +86,15 @@ def attend(query_BHTE: Tensor, key_BKSE: Tensor, value_BKSE: Tensor, visible: Te
     key_BKSE, value_BKSE = key_BKSE.to(dtype), value_BKSE.to(dtype)
     on_cpu = query_BHTE.device.type == "cpu" and dtype is torch.bfloat16 and query_BHTE.shape[2] > 1
     if on_cpu and (isinstance(visible, Documents) or query_BHTE.shape[-1] <= FLOAT32_ON_CPU):
-        parts = (part.float() for part in (query_BHTE, key_BKSE, value_BKSE))
-        return _attend(*parts, visible).to(dtype)
+        return _attend(query_BHTE.float(), key_BKSE.float(), value_BKSE.float(), visible).to(dtype)
     return _attend(query_BHTE, key_BKSE, value_BKSE, visible)
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, visible: Tensor | Documents | None) -> Tensor:
     if isinstance(visible, Documents):
         if query.device.type == "cpu":
-            return _apart(query, *_grouped(query, key, value), visible.lengths)
+            key, value = _grouped(query, key, value)
+            return _apart(query, key, value, visible.lengths)  # type: ignore[call-arg]
         if query.device.type == "cuda" and query.dtype in (torch.bfloat16, torch.float16) and _varlen() is not None:
             return _flash(query, key, value, visible)
         if query.device.type == "cuda" and query.shape[-1] & (query.shape[-1] - 1) == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import os
 from pathlib import Path
@@ -59,6 +60,15 @@ def accelerators() -> list[str]:
                 if line.startswith("Model:"):
                     found.append(line.split(":", 1)[1].strip())
     return found
+
+
+def peak_flops(accelerator: str) -> float:
+    """Dense bfloat16 peak of a device, FLOP/s, by its name (``accelerators.json``); 0 if it is not in the table."""
+    table = json.loads((Path(__file__).parent / "accelerators.json").read_text(encoding="utf-8"))
+    for row in table["peaks"]:
+        if row["pattern"].casefold() in accelerator.casefold():
+            return row["tflops"] * 1e12
+    return 0.0
 
 
 def describe() -> dict[str, Any]:

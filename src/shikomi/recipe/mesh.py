@@ -35,6 +35,18 @@ class TrainingSite(Page):
     """Compile layers with ``torch.compile``: faster on GPUs, minutes at the start."""
     recompute: bool = False
     """Keep only each layer's input for the backward pass and compute the rest again: less memory, a third more work."""
+    writers: list[Literal["tensorboard", "wandb"]] = []
+    """Where curves go besides the report: ``tensorboard`` and ``wandb`` (offline unless ``WANDB_MODE`` says otherwise),
+    each an extra of that name; their files are in the stage's folder."""
+    profile_steps: str = Field(default="", pattern=r"^([1-9][0-9]*-[1-9][0-9]*)?$")
+    """Steps of each training stage to write a Chrome trace of, such as ``"10-12"``; none by default. ``shikomi build
+    --profile`` takes ``"4-6"``."""
+
+    @property
+    def profiled(self) -> tuple[int, int]:
+        """First and last step of ``profile_steps``."""
+        first, last = map(int, self.profile_steps.split("-"))
+        return first, max(first, last)
 
 
 ONE_PROCESS = TrainingSite()
