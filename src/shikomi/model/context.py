@@ -16,8 +16,10 @@ from typing import Any, Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention.bias import causal_lower_right
 
 from shikomi.errors import RecipeError
+from shikomi.model.attention import attend
 
 
 class Gather(Protocol):
@@ -41,7 +43,18 @@ class Span:
 
     def to(self, device: torch.device) -> Span:
         """The same span on a device."""
-        return self if self.mask is None else Span(self.start, self.end, self.mask.to(device))
+        return self._with(None if self.mask is None else self.mask.to(device, non_blocking=device.type == "cuda"))
+
+    def pin_memory(self) -> Span:
+        """The same span in memory that a GPU reads by itself."""
+        return self._with(None if self.mask is None else self.mask.pin_memory())
+
+    def more(self, rows: int) -> Span:
+        """The same span for ``rows`` more rows, like the first one."""
+        return self._with(None if self.mask is None else torch.cat((self.mask, self.mask[:1].expand(rows, -1, -1, -1))))
+
+    def _with(self, mask: Tensor | None) -> Span:
+        return Span(self.start, self.end, mask)
 
     def last(self, window: int, queries: int, device: torch.device) -> Span:
         """The same span where each of its ``queries`` sees only the last ``window`` keys up to its own; 0: all."""
@@ -64,6 +77,14 @@ class Sight:
     def to(self, device: torch.device) -> Sight:
         """The same spans on a device."""
         return Sight(self.early.to(device), self.late.to(device))
+
+    def pin_memory(self) -> Sight:
+        """The same spans in memory that a GPU reads by itself."""
+        return Sight(self.early.pin_memory(), self.late.pin_memory())
+
+    def more(self, rows: int) -> Sight:
+        """The same spans for ``rows`` more rows, like the first one."""
+        return Sight(self.early.more(rows), self.late.more(rows))
 
 
 @dataclass(frozen=True)
@@ -103,7 +124,12 @@ class Context:
 
     def sight(self, documents_BT: Tensor | None, tokens: int) -> Sight:
         """What this rank's queries may see in sequences of ``tokens`` = T; ``documents_BT`` numbers each position's
-        document (rising along a row), None where a row is one document."""
+        document (rising along a row), None where a row is one document.
+
+        Raises:
+            RecipeError: the sequences do not cut.
+        """
+        check_lengths(tokens, self.ranks)
         early, late = (_span(documents_BT, piece, tokens // (2 * self.ranks)) for piece in self.pieces)
         return Sight(early, late)
 
@@ -143,20 +169,13 @@ def _lower_right(queries: int, keys: int, device: torch.device, shift: int = 0) 
 
 
 def _attend(query_BHPE: Tensor, key_BKSE: Tensor, value_BKSE: Tensor, span: Span) -> Tensor:
-    group = query_BHPE.shape[1] // key_BKSE.shape[1]
-    key, value = (part.repeat_interleave(group, dim=1).to(query_BHPE.dtype) for part in (key_BKSE, value_BKSE))
-    queries, keys = query_BHPE.shape[2], key.shape[2]
-    if span.mask is not None:
-        return F.scaled_dot_product_attention(query_BHPE, key, value, attn_mask=span.mask)
-    if queries == keys:
-        return F.scaled_dot_product_attention(query_BHPE, key, value, is_causal=True)
-    if query_BHPE.device.type == "cuda":
-        # A bias that fused kernels know: no mask in memory.
-        from torch.nn.attention.bias import causal_lower_right
-
-        return F.scaled_dot_product_attention(query_BHPE, key, value, attn_mask=causal_lower_right(queries, keys))
-    mask = _lower_right(queries, keys, query_BHPE.device)
-    return F.scaled_dot_product_attention(query_BHPE, key, value, attn_mask=mask)
+    queries, keys = query_BHPE.shape[2], key_BKSE.shape[2]
+    visible = span.mask
+    if visible is None and queries != keys:
+        # On CUDA a bias that fused kernels know, without a mask in memory.
+        cuda = query_BHPE.device.type == "cuda"
+        visible = causal_lower_right(queries, keys) if cuda else _lower_right(queries, keys, query_BHPE.device)
+    return attend(query_BHPE, key_BKSE, value_BKSE, visible)
 
 
 class WholeSequences:
