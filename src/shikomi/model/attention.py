@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from shikomi.model.blocked import causal_attention
+
 FLOAT32_ON_CPU = 64
 """Head dims up to this are attended to in float32 on a CPU even under bfloat16. Measured (Zen 4, one thread, forward
 and backward, 8 heads of 32, rows of 128): 20 against 46 ms; with head dim 64 at 512 as fast; documents apart are
@@ -85,6 +87,8 @@ def attend(query_BHTE: Tensor, key_BKSE: Tensor, value_BKSE: Tensor, visible: Te
     dtype = query_BHTE.dtype
     key_BKSE, value_BKSE = key_BKSE.to(dtype), value_BKSE.to(dtype)
     on_cpu = query_BHTE.device.type == "cpu" and dtype is torch.bfloat16 and query_BHTE.shape[2] > 1
+    if on_cpu and visible is None and key_BKSE.requires_grad and not torch.compiler.is_compiling():
+        return causal_attention(query_BHTE, *_grouped(query_BHTE, key_BKSE, value_BKSE))
     if on_cpu and (isinstance(visible, Documents) or query_BHTE.shape[-1] <= FLOAT32_ON_CPU):
         return _attend(query_BHTE.float(), key_BKSE.float(), value_BKSE.float(), visible).to(dtype)
     return _attend(query_BHTE, key_BKSE, value_BKSE, visible)

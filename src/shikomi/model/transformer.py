@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from shikomi.model.attention import Documents, attend
 from shikomi.model.config import ModelConfig
-from shikomi.model.kernels import gated, rms_norm, rotate
+from shikomi.model.kernels import add, gated, products, rms_norm, rotate
 from shikomi.model.rope import rotary_table
 
 
@@ -100,9 +100,10 @@ class Attention(nn.Module):
         """Attend; ``mask`` is True where a key may be seen, [B, 1, T, S], or says which documents are packed; None
         means plain causal. Where ranks share sequences it is a ``context.Sight``."""
         B, T, _ = x_BTD.shape
-        query = self.q_proj(x_BTD).view(B, T, self.heads, self.head_dim)
-        key = self.k_proj(x_BTD).view(B, T, self.kv_heads, self.head_dim)
-        value_BKTE = self.v_proj(x_BTD).view(B, T, self.kv_heads, self.head_dim).transpose(1, 2)
+        query, key, value = products(x_BTD, self.q_proj, self.k_proj, self.v_proj)
+        query = query.unflatten(-1, (self.heads, self.head_dim))
+        key = key.unflatten(-1, (self.kv_heads, self.head_dim))
+        value_BKTE = value.unflatten(-1, (self.kv_heads, self.head_dim)).transpose(1, 2)
         if self.qk_norm:
             query, key = self.q_norm(query), self.k_norm(key)
         query_BHTE = rotate(query.transpose(1, 2), *rotary)
@@ -129,7 +130,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """[B, T, D] to [B, T, D] through width F."""
-        return self.down_proj(gated(self.gate_proj(x_BTD), self.up_proj(x_BTD)))
+        return self.down_proj(gated(*products(x_BTD, self.gate_proj, self.up_proj)))
 
 
 class Layer(nn.Module):
@@ -144,8 +145,8 @@ class Layer(nn.Module):
 
     def forward(self, x_BTD: Tensor, *attention: object) -> Tensor:
         """[B, T, D] to [B, T, D]; what follows x goes to the attention as it is."""
-        x_BTD = x_BTD + self.self_attn(self.input_layernorm(x_BTD), *attention)
-        return x_BTD + self.mlp(self.post_attention_layernorm(x_BTD))
+        x_BTD = add(x_BTD, self.self_attn(self.input_layernorm(x_BTD), *attention))
+        return add(x_BTD, self.mlp(self.post_attention_layernorm(x_BTD)))
 
 
 class Body(nn.Module):
@@ -172,14 +173,20 @@ class Transformer(nn.Module):
         """Set by ``context.share_sequences`` where ranks share sequences."""
 
     @property
-    def head_weight(self) -> Tensor:
-        """The output matrix [V, D]: the embedding when tied; rows that fill up the vocabulary are left out."""
+    def head_weight(self) -> Any:
+        """The output matrix [V, D]: the embedding when tied; rows that fill up the vocabulary are left out. Where ranks
+        share the vocabulary it is a ``vocabulary.SharedHead``."""
         weight = self.model.embed_tokens.weight if self.config.tie_embeddings else self.lm_head.weight
+        if hasattr(weight, "device_mesh"):
+            from shikomi.model.vocabulary import output_head
+
+            return output_head(weight, self.config.vocab_size)
         return weight if weight.shape[0] == self.config.vocab_size else weight[: self.config.vocab_size]
 
     def head(self, hidden: Tensor) -> Tensor:
         """Hidden states [..., D] to logits [..., V]."""
-        return F.linear(hidden, self.head_weight)
+        weight = self.head_weight
+        return F.linear(hidden, weight) if isinstance(weight, Tensor) else weight.logits(hidden)
 
     def forward(
         self,
