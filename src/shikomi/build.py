@@ -14,7 +14,8 @@ from shikomi.flow.lineage import FORGOTTEN
 from shikomi.flow.step import Context, Source, Step
 from shikomi.io import read_json
 from shikomi.recipe.common_crawl import CommonCrawlPage
-from shikomi.recipe.files import below, existing_folder, files
+from shikomi.recipe.files import below, existing_folder, files, token_folders
+from shikomi.recipe.mixture import MixtureSource
 from shikomi.recipe.schema import Recipe
 
 Inputs = dict[str, Path]
@@ -37,13 +38,13 @@ def steps(recipe: Recipe, folder: Path, store: Path | None = None) -> list[Step]
     corpus = _corpus(recipe, folder, pages, domain, store)
     tokenizer = _tokenizer(recipe, corpus, base)
     tokens = _tokens(recipe, corpus, tokenizer)
-    pretrain = _pretrain(recipe, tokens, tokenizer, base)
+    pretrain = _pretrain(recipe, folder, tokens, tokenizer, base)
     release_base = _release(recipe, "release_base", pretrain, {"corpus": corpus, "tokens": tokens})
     # Pages of one's own with the sample's dialogues: the synthetic web is written for its facts alone.
     facts = crawl if recipe.synthetic or recipe.dialogues.sources else _sample_crawl(recipe)
     dialogues = _dialogues(recipe, folder, facts)
     stood_on = {"tokens": tokens, "dialogues": dialogues, "tokenizer": tokenizer}
-    anneal = _anneal(recipe, {"before": pretrain, **stood_on})
+    anneal = _anneal(recipe, folder, {"before": pretrain, **stood_on})
     sft = _sft(recipe, {"before": anneal, **stood_on})
     dpo = _dpo(recipe, {"before": sft, "dialogues": dialogues, "tokenizer": tokenizer})
     models = {"base": pretrain, "anneal": anneal, "sft": sft, "dpo": dpo}
@@ -226,9 +227,18 @@ def _tokens(recipe: Recipe, corpus: Step, tokenizer: Step) -> Step:
     return Step("tokens", 1, page.identity(), {"corpus": corpus, "tokenizer": tokenizer}, run)
 
 
-def _pretrain(recipe: Recipe, tokens: Step, tokenizer: Step, base: Path | None) -> Step:
+def _mixed(sources: list[MixtureSource], folder: Path, stage: str) -> tuple[dict[str, list[Path]], dict[str, Source]]:
+    """The outside token folders of a mixture by the name of their source, and their files as inputs of the stage."""
+    key, names = f"{stage}.mixture.tokens", ("index.json", "train.bin", "train.offsets.bin")
+    folders = {one.name: token_folders(one.tokens, folder, key) for one in sources if one.outside}
+    files_of = {name: [path / file for path in found for file in names] for name, found in folders.items()}
+    return folders, {f"mixture {name}": Source(name, paths) for name, paths in files_of.items()}
+
+
+def _pretrain(recipe: Recipe, folder: Path, tokens: Step, tokenizer: Step, base: Path | None) -> Step:
     """The unflavoured base: crawl text alone."""
-    inputs: dict[str, Step | Source] = {"tokens": tokens, "tokenizer": tokenizer}
+    folders, mixed = _mixed(recipe.pretrain.mixture, folder, "pretrain")
+    inputs: dict[str, Step | Source] = {"tokens": tokens, "tokenizer": tokenizer, **mixed}
     if base is not None:
         inputs["base"] = Source("base", [base / "config.json", *sorted(base.glob("*.safetensors"))])
 
@@ -244,6 +254,7 @@ def _pretrain(recipe: Recipe, tokens: Step, tokenizer: Step, base: Path | None) 
             tokenizer=inputs["tokenizer"],
             codec=Codec(inputs["tokenizer"]),
             out=out,
+            folders=folders,
             site=context.training,
             progress=context.progress,
         )
@@ -277,17 +288,25 @@ def _dialogues(recipe: Recipe, folder: Path, crawl: Step | Source | None) -> Ste
     return Step("dialogues", 1, page.identity(), {"crawl": crawl}, run)
 
 
-def _anneal(recipe: Recipe, inputs: dict[str, Step]) -> Step:
+def _anneal(recipe: Recipe, folder: Path, inputs: dict[str, Step]) -> Step:
     """Dialogues enter here, while the crawl is still being read."""
+    folders, mixed = _mixed(recipe.anneal.mixture, folder, "anneal")
 
     def run(inputs: Inputs, out: Path, context: Context) -> dict[str, Any]:
         from shikomi.tokenizer.codec import Codec
         from shikomi.train.stretch import anneal
 
-        codec = Codec(inputs["tokenizer"])
-        return anneal(recipe.anneal, **inputs, codec=codec, out=out, site=context.training, progress=context.progress)
+        return anneal(
+            recipe.anneal,
+            **{name: path for name, path in inputs.items() if not name.startswith("mixture ")},
+            codec=Codec(inputs["tokenizer"]),
+            out=out,
+            folders=folders,
+            site=context.training,
+            progress=context.progress,
+        )
 
-    return Step("anneal", 1, recipe.anneal.identity(), inputs, run, trains=True)
+    return Step("anneal", 1, recipe.anneal.identity(), {**inputs, **mixed}, run, trains=True)
 
 
 def _sft(recipe: Recipe, inputs: dict[str, Step]) -> Step:

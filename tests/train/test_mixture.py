@@ -63,7 +63,7 @@ def test_a_schedule_changes_weights_and_no_source_loses_or_repeats_a_row(weights
     for number, name in enumerate("abc"):
         own = [index for source, index in rows if source == name]
         assert own == list(range(len(own)))
-        assert mixed.counts(len(rows))[number] == len(own)
+        assert mixed.counts(len(rows))[name] == len(own)
         inside = [index for index in range(first) if rows[index][0] == name]
         assert abs(len(inside) - first * weights[0][number] / sum(weights[0])) < 1
 
@@ -74,7 +74,7 @@ def test_a_source_may_come_in_late_and_leave():
     assert names[:10] == ["a"] * 10
     assert names[10:20].count("b") == 5
     assert names[20:] == ["b"] * 10
-    assert mixed.counts(30) == [15, 15]
+    assert mixed.counts(30) == {"a": 15, "b": 15}
 
 
 def test_a_mixture_without_a_beginning_is_a_fault_of_ours():

@@ -42,6 +42,25 @@ def below(paths: list[str], folder: Path, key: str) -> list[Path]:
     return found
 
 
+def token_folders(pattern: str, folder: Path, key: str) -> list[Path]:
+    """The tokens folders that a path or glob names, in sorted order.
+
+    Raises:
+        RecipeError: it finds no folder that holds token shards.
+    """
+    exact = folder / Path(pattern).expanduser()
+    found = [exact] if exact.is_dir() else [Path(path) for path in sorted(glob.glob(str(exact)))]  # noqa: PTH207
+    found = [path for path in found if (path / "index.json").is_file()]
+    if not found:
+        raise RecipeError(
+            f'"{pattern}" finds no tokens folder',
+            where=key,
+            hint=f"a folder as the stage tokens writes it, with index.json and train.bin; "
+            f"relative paths start at {folder}",
+        )
+    return found
+
+
 def existing_folder(path: str, folder: Path, key: str) -> Path:
     found = folder / Path(path).expanduser()
     if not found.is_dir():

@@ -21,6 +21,8 @@ from shikomi.model.attention import documents
 from shikomi.model.context import Context
 from shikomi.train.order import Skips, mix, permute
 
+DIALOGUES = "dialogues"
+"""Name of the rows that are packed dialogues."""
 PASSES_KEPT = 2
 """Passes over dialogues whose packing stays in memory."""
 
@@ -101,6 +103,15 @@ class Rows(Protocol):
         """The row at position ``index`` of this source's order."""
         ...
 
+    def counts(self, rows: int) -> dict[str, int]:
+        """How many of the first ``rows`` rows come from each named source."""
+        ...
+
+    @property
+    def passes(self) -> dict[str, int]:
+        """Rows of one pass over each named source."""
+        ...
+
 
 def stack(rows: Sequence[Row], fill: int = 0) -> Batch:
     """Stack rows into a batch whose attention is causal inside each document.
@@ -162,6 +173,15 @@ class CrawlRows:
         numbers[1:] = np.cumsum(ends[:-1])
         return Row(inputs, window[1:], (~ends).astype(np.float32), numbers, self.name)
 
+    def counts(self, rows: int) -> dict[str, int]:
+        """All of them from here."""
+        return {self.name: rows}
+
+    @property
+    def passes(self) -> dict[str, int]:
+        """Windows of one pass."""
+        return {self.name: self.per_pass}
+
 
 class DialogueRows:
     """Dialogues packed into rows of T tokens, whole or not at all; each pass packs a new order.
@@ -204,6 +224,15 @@ class DialogueRows:
         number = bisect_right(self._starts, index) - 1
         return self._build(self._pass(number)[index - self._starts[number]])
 
+    def counts(self, rows: int) -> dict[str, int]:
+        """All of them from here."""
+        return {DIALOGUES: rows}
+
+    @property
+    def passes(self) -> dict[str, int]:
+        """Rows that the first pass packs into; the others differ by a few."""
+        return {DIALOGUES: len(self._pass(0))}
+
     def _pass(self, number: int) -> list[list[int]]:
         """The dialogues of each row of a pass; the last passes asked for stay in memory."""
         if number not in self._packed:
@@ -239,7 +268,7 @@ class DialogueRows:
             weights[start:end] = mask[1:] if self.answers_only else 1.0
             numbers[start:end] = number
             start = end
-        return Row(tokens, targets, weights, numbers, "dialogues")
+        return Row(tokens, targets, weights, numbers, DIALOGUES)
 
 
 class MixedRows:
@@ -252,6 +281,16 @@ class MixedRows:
         """Row ``index``: from the second source exactly when floor(i · share) steps up."""
         before, after = int(index * self.share), int((index + 1) * self.share)
         return self.second.row(before) if after > before else self.first.row(index - before)
+
+    def counts(self, rows: int) -> dict[str, int]:
+        """Rows of both."""
+        of_second = int(rows * self.share)
+        return self.first.counts(rows - of_second) | self.second.counts(of_second)
+
+    @property
+    def passes(self) -> dict[str, int]:
+        """Those of both."""
+        return self.first.passes | self.second.passes
 
 
 class RowBatches:
@@ -276,6 +315,15 @@ class RowBatches:
         """The row at ``place`` of step ``step``, both from 0."""
         return self.rows.row(self.position(step, place))
 
+    def seen(self, steps: int) -> dict[str, dict[str, float]]:
+        """What ``steps`` steps read of each source: ``rows``, and ``epochs``, the passes over it."""
+        end = self.position(steps - 1, self.rows_per_step - 1) + 1 if steps else 0
+        rows = self.rows.counts(end)
+        for start, stop in ((start, stop) for start, stop in self.skips.ranges if stop <= end):
+            before, after = self.rows.counts(start), self.rows.counts(stop)
+            rows = {name: count - (after[name] - before[name]) for name, count in rows.items()}
+        return {name: {"rows": n, "epochs": round(n / self.rows.passes[name], 4)} for name, n in rows.items()}
+
     def step(self, step: int, part: tuple[int, int] = (0, 1)) -> list[Batch]:
         """The micro-batches of step ``step`` (from 0) that part i of n, ``part`` = (i, n), takes.
 
@@ -298,7 +346,7 @@ def _blank(row: Row) -> Row:
     return replace(row, weights_T=np.zeros_like(row.weights_T))
 
 
-Made = TypeVar("Made")
+Made = TypeVar("Made", covariant=True)
 
 
 class StepSource(Protocol[Made]):

@@ -7,12 +7,15 @@ Tijdeman 1980, Discrete Mathematics 32, 323). One period of the assignment is ke
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from itertools import accumulate
+from typing import Any
 
 import numpy as np
 
+from shikomi.errors import RecipeError
 from shikomi.train.batches import Row, Rows
 
 FINEST = 1 << 16
@@ -115,8 +118,74 @@ class Mixture:
         source, own = self.locate(index)
         return self.sources[source].row(own)
 
-    def counts(self, rows: int) -> list[int]:
+    def counts(self, rows: int) -> dict[str, int]:
         """How many of the first ``rows`` rows come from each source."""
         phase = max(bisect_right(self._starts, rows) - 1, 0)
         within = self._counters[phase].counts(rows - self._starts[phase])
-        return [a + b for a, b in zip(self._given[phase], within, strict=True)]
+        return {name: a + b for name, a, b in zip(self.names, self._given[phase], within, strict=True)}
+
+    @property
+    def passes(self) -> dict[str, int]:
+        """Rows of one pass over each source."""
+        return {name: source.passes[name] for name, source in zip(self.names, self.sources, strict=True)}
+
+
+def check_epochs(
+    mixture: Mixture, caps: Mapping[str, float], rows: int, steps: int, batch_tokens: int, where: str
+) -> None:
+    """Refuse a run that would read a source more often than it may.
+
+    Args:
+        mixture: the sources at their weights.
+        caps: most passes over each source; 0: any number.
+        rows: rows that the run takes from the mixture.
+        steps, batch_tokens: of the run, for the hint.
+        where: key of the mixture in the recipe.
+
+    Raises:
+        RecipeError: says how many tokens would fit, and what would let the run go on.
+    """
+
+    def exceeded(count: int) -> list[str]:
+        found = mixture.counts(count)
+        return [name for name, cap in caps.items() if cap and found[name] > cap * mixture.passes[name]]
+
+    over = exceeded(rows)
+    if not over:
+        return
+    fits = bisect_left(range(rows), True, key=lambda count: bool(exceeded(count + 1)))
+    name = over[0]
+    needed = mixture.counts(rows)[name] / mixture.passes[name]
+    raise RecipeError(
+        f'source "{name}" would be read {needed:.2f} times, more than its max_epochs = {caps[name]:g}',
+        where=where,
+        hint=f"tokens = {fits * steps // rows * batch_tokens} fits at these weights; or lower its weight, "
+        f"end it earlier with a schedule, or allow max_epochs = {math.ceil(needed * 100) / 100:g}",
+    )
+
+
+class Line:
+    """Token ids of several folders, one after the other, read as if they were one file."""
+
+    def __init__(self, parts: Sequence[Any]) -> None:
+        self.parts = parts
+        self._ends = list(accumulate(len(part) for part in parts))
+
+    @property
+    def tokens(self) -> Line:
+        """The ids."""
+        return self
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def __getitem__(self, wanted: slice) -> np.ndarray:
+        start, stop, _ = wanted.indices(len(self))
+        found = []
+        while start < stop:
+            part = bisect_right(self._ends, start)
+            first = self._ends[part] - len(self.parts[part])
+            end = min(stop, self._ends[part])
+            found.append(np.asarray(self.parts[part][start - first : end - first]))
+            start = end
+        return np.concatenate(found) if found else np.zeros(0, dtype=np.int64)

@@ -9,8 +9,8 @@ from shikomi.log import Progress, silent
 from shikomi.model import lora, weights
 from shikomi.recipe.mesh import ONE_PROCESS, TrainingSite
 from shikomi.recipe.tune import SftPage
-from shikomi.train.batches import CrawlRows, MixedRows, Rows
-from shikomi.train.stretch import Codec, check_lengths, dialogue_rows, finish, run_rows, training_tokens
+from shikomi.train.stretch import check_lengths, finish, run_rows
+from shikomi.train.text import Codec, sft_rows
 
 
 def sft(
@@ -21,11 +21,7 @@ def sft(
     model, _ = weights.load(before)
     check_lengths(page.sequence_tokens, model, "sft")
     lora.adapt(model, page.lora, page.seed)
-    talk = dialogue_rows(dialogues, codec, page.sequence_tokens, page.seed, answers_only=True)
-    rows: Rows = talk
-    if page.replay_share:
-        crawl = CrawlRows(training_tokens(tokens, model, codec), page.sequence_tokens, codec.eos_id, page.seed)
-        rows = MixedRows(talk, crawl, page.replay_share)
+    rows, talk = sft_rows(page, tokens, dialogues, codec, model.config.vocab_size)
     facts = run_rows(model, rows, page, out, site, progress)
     facts |= {"dialogues": len(talk.dialogues), "dialogues_too_long": talk.too_long}
     return finish(model, tokenizer, out, facts, before, page.replay_share, 1 - page.replay_share)
