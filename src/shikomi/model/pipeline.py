@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from shikomi.errors import RecipeError
 from shikomi.model.config import ModelConfig
 from shikomi.model.transformer import Transformer
+from shikomi.model.vocabulary import output_head
 
 
 def plan_stages(config: ModelConfig, stages: int) -> list[range]:
@@ -77,12 +78,12 @@ class Stage(nn.Module):
         self.autocast: Any = nullcontext
 
     @property
-    def head_weight(self) -> Tensor:
-        """The output matrix [V, D]; only the last stage has it."""
+    def head_weight(self) -> Any:
+        """The output matrix [V, D] (or a ``vocabulary.SharedHead``); only the last stage has it."""
         holder = self.embed_tokens if self.lm_head is None else self.lm_head
-        assert self.last and holder is not None
-        weight = cast(Tensor, holder.weight)
-        return weight if weight.shape[0] == self.config.vocab_size else weight[: self.config.vocab_size]
+        assert self.last
+        assert holder is not None
+        return output_head(cast(Tensor, holder.weight), self.config.vocab_size)
 
     def load(self, inputs: list[tuple[Any, ...]]) -> None:
         """Take a step's micro-batches; each forward pass of the step is the next of them."""
@@ -147,13 +148,14 @@ class Answer:
         self.stage, self.hidden_BTD, self.config = stage, hidden_BTD, stage.config
 
     @property
-    def head_weight(self) -> Tensor:
-        """The output matrix [V, D]."""
+    def head_weight(self) -> Any:
+        """The output matrix [V, D] (or a ``vocabulary.SharedHead``)."""
         return self.stage.head_weight
 
     def head(self, hidden: Tensor) -> Tensor:
         """Hidden states [..., D] to logits [..., V]."""
-        return F.linear(hidden, self.head_weight)
+        weight = self.head_weight
+        return F.linear(hidden, weight) if isinstance(weight, Tensor) else weight.logits(hidden)
 
     def __call__(self, tokens_BT: Tensor, mask: Any = None) -> Tensor:
         """Hidden states [B, T, D] of the question; those of padding are left out."""

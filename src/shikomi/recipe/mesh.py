@@ -19,9 +19,13 @@ class MeshPage(Page):
     tensor: int = Field(default=1, ge=1)
     """Ranks that share each matrix product (tensor and sequence parallel); keep it inside one machine."""
     context: int = Field(default=1, ge=1)
-    """Ranks that share each sequence."""
+    """Ranks that share each sequence, for sequences whose activations one rank cannot hold; a sequence must cut into
+    two equal pieces a rank."""
     pipeline: int = Field(default=1, ge=1)
-    """Ranks that hold consecutive layers each."""
+    """Ranks that hold consecutive layers each; a step should have several micro-batches for each of them."""
+    schedule: Literal["1f1b", "interleaved", "zero-bubble"] = "1f1b"
+    """Order of work in a pipeline. ``interleaved``: two stages a rank, less waiting for more messages;
+    ``zero-bubble``: the same, and weights' gradients fill the waiting."""
 
 
 class TrainingSite(Page):

@@ -38,7 +38,9 @@ def open_stages(model: Transformer, world: World, schedule: str) -> list[Stage]:
 
     Raises:
         RecipeError: fewer layers than stages.
+        MachineError: this PyTorch does not have the schedule.
     """
+    check_schedule(schedule)
     stages = world.stages * STAGES_PER_RANK[schedule]
     numbers = range(world.stage, stages, world.stages)
     return cut(model, plan_stages(model.config, stages), numbers)
@@ -52,7 +54,6 @@ class Pipeline:
         world: its pipeline axis is the one used here.
         schedule: ``1f1b``, ``interleaved`` or ``zero-bubble``.
         autocast: gives the context in which stages and objective compute.
-        view: makes of what stands for the model what the objective is to call.
     """
 
     def __init__(
@@ -61,9 +62,8 @@ class Pipeline:
         world: World,
         schedule: str,
         autocast: Callable[[], AbstractContextManager[Any]],
-        view: Callable[[Any], Any] = lambda model: model,
     ) -> None:
-        self.stages, self.world, self.autocast, self.view = list(stages), world, autocast, view
+        self.stages, self.world, self.autocast = list(stages), world, autocast
         self.kind = schedule
         for stage in stages:
             stage.autocast = autocast
@@ -83,18 +83,19 @@ class Pipeline:
         self._sums: dict[str, float] = {}
 
     def backward(self, objective: Objective, micros: Sequence[Any], weight: float) -> tuple[float, dict[str, float]]:
-        """Add the gradients of a step's loss, summed over ``micros`` (on the device) and divided by ``weight``.
+        """Add the gradients of a step's loss, summed over ``micros`` and divided by ``weight``.
 
         Returns:
             The loss summed over ``micros``, and the sums that the objective logs: the same on all stages.
         """
+        micros = [micro.to(self.world.device) for micro in micros]
         questions = [self._question(objective, micro) for micro in micros]
         rows = max(tokens_BT.shape[0] for tokens_BT, _ in questions)
         filled = [fill(question, rows, self._tokens(questions)) for question in questions]
         # With several stages a rank, a schedule takes a multiple of the ranks; micro-batches added have no loss.
         added = 0 if STAGES_PER_RANK[self.kind] == 1 else -len(micros) % self.world.stages
         inputs = filled + filled[:1] * added
-        self._prepare((len(inputs), *filled[0][0].shape))
+        self._prepare((len(inputs), rows, filled[0][0].shape[1]))
         for stage in self.stages:
             stage.load(inputs)
         self._begin(objective, micros, weight)
@@ -107,7 +108,7 @@ class Pipeline:
 
     def _question(self, objective: Objective, micro: Any) -> tuple[Tensor, Any]:
         try:
-            objective.loss(self.view(Question(self.stages[0].config)), micro)
+            objective.loss(Question(self.stages[0].config), micro)
         except Asked as asked:
             return asked.inputs
         raise AssertionError(f"{type(objective).__name__} makes a loss without its model")
@@ -136,7 +137,7 @@ class Pipeline:
             for stage in self.stages
         ]  # fmt: skip
         kind = _schedule_class(self.kind, shape[0], self.stages[0].stages)
-        parts = made[0] if len(made) == 1 and issubclass(kind, schedules.PipelineScheduleSingle) else made
+        parts: Any = made[0] if len(made) == 1 and issubclass(kind, schedules.PipelineScheduleSingle) else made
         self._schedule = kind(parts, shape[0], loss_fn=self._loss, scale_grads=False)
 
     def _loss(self, hidden_BTD: Tensor, index: Tensor) -> Tensor:
@@ -145,7 +146,7 @@ class Pipeline:
             return hidden_BTD.sum() * 0.0
         assert self._objective is not None
         with self.autocast():
-            answer = self.view(Answer(self.stages[-1], hidden_BTD))
+            answer = Answer(self.stages[-1], hidden_BTD)
             loss, sums = self._objective.loss(answer, self._micros[number])
         self._total += loss.detach()
         for name, value in sums.items():
@@ -157,6 +158,8 @@ class Pipeline:
         for stage in self.stages:
             if stage.tied:
                 gradient = cast(Any, stage.embed_tokens).weight.grad
+                if gradient is None:
+                    continue
                 local = gradient.to_local() if isinstance(gradient, DTensor) else gradient
                 local.copy_(self.world.sum_ends(local))
 
