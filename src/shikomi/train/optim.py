@@ -44,6 +44,7 @@ class Optimiser:
         self, model: nn.Module, page: OptimPage, world: World | None = None, muon_dtype: torch.dtype | None = None
     ) -> None:
         self.page, self.world, self.muon_dtype = page, world, muon_dtype
+        self.tied: bool = getattr(getattr(model, "config", None), "tie_embeddings", False)
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.steps = 0
         muon = page.kind == "muon"
@@ -58,12 +59,13 @@ class Optimiser:
         self.first = {name: torch.zeros_like(p) for name, p in self.parameters.items()}
         self.second = {name: torch.zeros_like(self.parameters[name]) for name in self.adam_names}
         self.shared = self._shared_matrices()
-        self.copies = {name: self._copies(p) for name, p in self.parameters.items()}
+        self.copies = {name: self._copies(name, p) for name, p in self.parameters.items()}
 
     def _adam_rate(self, name: str) -> float:
         """The page's peak rate for a parameter; a tied embedding is a head too, and keeps the head's rate."""
-        own_head = "lm_head.weight" in self.parameters
-        return self.page.embedding_rate or self.page.rate if own_head and "embed" in name else self.page.rate
+        if "embed" in name and not self.tied:
+            return self.page.embedding_rate or self.page.rate
+        return self.page.rate
 
     def _shared_matrices(self) -> list[tuple[list[str], SharedMatrices]]:
         """Muon's matrices that ranks hold in pieces, by mesh; the others are whole on every rank."""
@@ -74,11 +76,13 @@ class Optimiser:
                 meshes.setdefault(parameter.device_mesh, {})[name] = parameter
         return [(list(found), SharedMatrices(mesh, found)) for mesh, found in meshes.items()]  # type: ignore[arg-type]
 
-    def _copies(self, parameter: Tensor) -> int:
-        """How many ranks hold the same piece of a parameter."""
+    def _copies(self, name: str, parameter: Tensor) -> int:
+        """How many ranks hold the same piece of a parameter; a tied embedding is at both ends of a pipeline."""
         if self.world is None:
             return 1
         ranks = self.world.size // self.world.stages
+        if self.tied and self.world.stages > 1 and "embed" in name:
+            ranks *= 2
         if isinstance(parameter, DTensor):
             sizes = parameter.device_mesh.shape
             ranks //= math.prod(n for n, p in zip(sizes, parameter.placements, strict=True) if isinstance(p, Shard))
