@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -153,14 +154,40 @@ def contents(stage: str) -> tuple[dict[str, Any], dict[str, Any]]:
         sizes = {"tokens": 500_000, "documents": 780, "characters": 1_450_000, "bytes": 4_200_000}
         return {"index.json": {"vocab_size": 4096, "train": sizes, "heldout": {**sizes, "tokens": 12_000}}}, {}
     if stage in ("pretrain", "anneal", "sft", "dpo"):
-        rows = [{"step": step, "loss": 8 / step**0.5, "positions": 4096} for step in range(1, 401)]
+        rows = metrics(400)
         if stage == "dpo":
             rows = [{**row, "accuracy": 1.0} for row in rows]
         told = {"parameters": 2_412_096, "first_loss": 8.0, "final_loss": 0.4, "tokens_per_second": 6120.4}
+        told |= {"mfu": 0.413, "peak_flops": 4.39e11, "peak_basis": "measured"}
+        if stage == "anneal":
+            tokens = {"corpus": {"tokens": 800_000, "epochs": 1.6}, "dialogues": {"tokens": 838_400, "epochs": 12.0}}
+            told |= {"sources": tokens}
         return {"metrics.jsonl": rows}, told
     if stage == "dialogues":
         return {}, {"synthetic": True, "licences": {"CC0-1.0": 7232}}
     return ({"scores.json": scores()} if stage == "evaluate" else {}), {}
+
+
+def metrics(steps: int) -> list[dict[str, Any]]:
+    """Rows of a training stage as the loop writes them."""
+    return [
+        {
+            "step": step, "tokens": 4096 * step, "loss": 8 / step**0.5 + 0.05 * math.sin(7 * step),
+            "grad_norm": 0.6 + 3 / step + 0.2 * math.sin(5 * step), "update_norm": 0.02 * min(1.0, 2 - step / 200),
+            "rate": min(step / 8, 1.0, 2 - step / 200), "tokens_per_second": 6100 + 300 * math.sin(step),
+            "mfu": 0.41, "memory_mb": 1234.5,
+        }
+        for step in range(1, steps + 1)
+    ]  # fmt: skip
+
+
+def put_in_work(root: Path, stage: str, rows: list[dict[str, Any]], recipe: str = "試し") -> None:
+    """Leave a stage as a build that is at work on it does."""
+    scratch = root / "work" / f"{stage}-{identity(stage)}" / "scratch"
+    scratch.mkdir(parents=True)
+    write_jsonl(scratch / "metrics.jsonl", rows)
+    path = root / "builds" / f"{recipe}.json"
+    write_json(path, {**json.loads(path.read_text(encoding="utf-8")), "finished": None})
 
 
 def make_store(

@@ -182,7 +182,7 @@ def test_a_build_that_is_only_partly_done_still_gives_a_page(tmp_path, count):
     assert "未実行" in page
     assert ("まだ何も完成していません。" in page) == (count < 4)
     assert ("コーパスはまだありません。" in page) == (count < 4)
-    assert ("学習はまだ終わっていません。" in page) == (count < 7)
+    assert ("学習はまだ始まっていません。" in page) == (count < 7)
     assert "評価はまだ終わっていません。" in page or count > 10
 
 

@@ -13,7 +13,7 @@ import pytest
 from shikomi.errors import DataError
 from shikomi.io import write_json
 from shikomi.report.status import read_recorded, read_status, status_of
-from tests.report.fake_store import STAGES, identity, make_store
+from tests.report.fake_store import STAGES, identity, make_store, metrics, put_in_work
 
 
 def planned(root: Path, recipe: str = "試し"):
@@ -73,6 +73,18 @@ def test_what_is_not_there_is_missing_or_unfinished(tmp_path):
     assert build.stage("tokenizer").rows("metrics.jsonl") == []
     assert build.stage("tokenizer").read("summary.json") is None
     assert build.stage("nosuch").state == "missing"
+
+
+def test_a_stage_in_work_shows_the_steps_it_has_made(tmp_path):
+    root = make_store(tmp_path, finished=STAGES[:6])
+    assert not read_recorded(root, "試し").in_work
+    put_in_work(root, "pretrain", metrics(30))
+    with open(root / "work" / f"pretrain-{identity('pretrain')}" / "scratch" / "metrics.jsonl", "a") as handle:
+        handle.write('{"step": 31, "lo')
+    build = read_recorded(root, "試し")
+    assert build.in_work
+    assert build.stage("pretrain").state == "unfinished"
+    assert [row["step"] for row in build.stage("pretrain").rows("metrics.jsonl")] == list(range(1, 31))
 
 
 def test_damaged_files_are_no_obstacle(tmp_path):

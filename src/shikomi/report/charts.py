@@ -88,7 +88,7 @@ def tick_text(value: float) -> str:
     return f"{value:g}"
 
 
-def curve(pairs: Sequence[tuple[float, float]], *, label: str, style: str, x_name: str) -> Markup:
+def curve(pairs: Sequence[tuple[float, float]], *, label: str, style: str, x_name: str, small: bool = False) -> Markup:
     """A line over a band, with axes and its last value; empty markup where there are no points.
 
     Args:
@@ -96,13 +96,15 @@ def curve(pairs: Sequence[tuple[float, float]], *, label: str, style: str, x_nam
         label: what it shows, for those who cannot see it.
         style: class of the line.
         x_name: what x counts, for the axis.
+        small: a third as high, with fewer ticks and no numbers below; the y axis starts at 0.
     """
     points = thin(pairs)
     if not points:
         return Markup("")
-    left, right, top, bottom, height = 38, WIDTH - 14, 14, 164, 194
-    x_ticks = ticks(0, points[-1].x, 4)
-    y_ticks = ticks(min(point.low for point in points), max(point.high for point in points), 4)
+    left, right, top, bottom, height = (38, WIDTH - 14, 8, 62, 66) if small else (38, WIDTH - 14, 14, 164, 194)
+    x_ticks = [] if small else ticks(0, points[-1].x, 4)
+    lowest = 0.0 if small else min(point.low for point in points)
+    y_ticks = ticks(lowest, max(point.high for point in points), 2 if small else 4)
     x_scale = (right - left) / (points[-1].x or 1)
     y_scale = (bottom - top) / (y_ticks[-1] - y_ticks[0])
 
@@ -121,11 +123,11 @@ def curve(pairs: Sequence[tuple[float, float]], *, label: str, style: str, x_nam
         parts.append(f'<polyline class="line {escape(style)}" points="{line}"/>')
     end_x, end_y = at(points[-1].x, points[-1].mean).split(",")
     parts.append(f'<circle class="dot {escape(style)}" cx="{end_x}" cy="{end_y}" r="3.2"/>')
-    parts.append('<g class="cursor" visibility="hidden"><line y1="14" y2="164"/><circle r="3.5"/></g>')
-    data = json.dumps([[point.x, round(point.mean, 4)] for point in points], separators=(",", ":"))
+    parts.append(f'<g class="cursor" visibility="hidden"><line y1="{top}" y2="{bottom}"/><circle r="3.5"/></g>')
+    data = json.dumps([[point.x, float(f"{point.mean:.6g}")] for point in points], separators=(",", ":"))
     frame = f'data-points="{escape(data)}" data-left="{left}" data-xs="{x_scale:.6g}" data-bottom="{bottom}" '
     frame += f'data-y0="{y_ticks[0]:g}" data-ys="{y_scale:.6g}"'
-    return _svg("curve", height, label, parts, frame)
+    return _svg("curve small" if small else "curve", height, label, parts, frame)
 
 
 def _axes(

@@ -15,6 +15,8 @@ from shikomi.errors import DataError
 from shikomi.io import read_json
 
 MANIFEST = "manifest.json"
+SCRATCH = "scratch"
+"""Where a stage in work keeps what it goes on from, below its work folder."""
 
 State = Literal["finished", "unfinished", "missing"]
 """``finished``: its manifest is there; ``unfinished``: cut off or running, its work folder is there; ``missing``."""
@@ -31,6 +33,7 @@ class StageStatus:
         state: see ``State``.
         manifest: what its runner wrote of it; empty unless finished.
         cached: finished before the latest build began, so that build passed it over.
+        work: where it is being built, or was cut off; None unless unfinished.
     """
 
     name: str
@@ -39,6 +42,7 @@ class StageStatus:
     state: State = "missing"
     manifest: Mapping[str, Any] = field(default_factory=dict)
     cached: bool = False
+    work: Path | None = None
 
     @property
     def finished(self) -> bool:
@@ -77,9 +81,11 @@ class StageStatus:
             return None
 
     def rows(self, name: str) -> list[dict[str, Any]]:
-        """The objects of a JSON-lines file of its result; lines that are none are left out."""
+        """The objects of a JSON-lines file of its result, or, while it is in work, of the file it is writing; lines
+        that are none are left out."""
+        folder = self.folder if self.finished else self.work / SCRATCH if self.work else None
         try:
-            lines = (self.folder / name).read_bytes().splitlines() if self.finished else []
+            lines = (folder / name).read_bytes().splitlines() if folder else []
         except OSError:
             return []
         found = []
@@ -121,6 +127,11 @@ class BuildStatus:
     def complete(self) -> bool:
         """Whether every stage is finished."""
         return bool(self.stages) and all(stage.finished for stage in self.stages)
+
+    @property
+    def in_work(self) -> bool:
+        """Whether a build of it has begun and not ended: it runs, or it was cut off."""
+        return bool(self.record.get("started")) and not self.record.get("finished")
 
     @property
     def build_seconds(self) -> float:
@@ -253,7 +264,7 @@ def _stage(store: Path, name: str, identity: str, begun: float) -> StageStatus:
     if not isinstance(manifest, dict):
         work = store / "work" / f"{name}-{identity}"
         there = work.is_dir() and any(work.iterdir())
-        return StageStatus(name, identity, folder, "unfinished" if there else "missing")
+        return StageStatus(name, identity, folder, "unfinished" if there else "missing", work=work if there else None)
     cached = bool(begun) and _number(manifest.get("finished")) < begun
     return StageStatus(name, identity, folder, "finished", manifest, cached)
 

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from shikomi.io import dumps
-from shikomi.report import charts, words
+from shikomi.report import words
 from shikomi.report.score_view import score_view
 from shikomi.report.status import BuildStatus, StageStatus, as_dict, as_list
+from shikomi.report.training_view import training_view
 
-TRAINED = ("pretrain", "anneal", "sft", "dpo")
-LOSSES = {"dpo": ("−log σ(β·差)", "−log σ(β·margin)"), "sft": ("回答の損失", "loss on answers")}
+REFRESH_SECONDS = 15
+"""How often the page of a build in work loads itself anew."""
 KEPT_SHOWN = 20
 DROPPED_SHOWN = 24
 HOSTS_SHOWN = 10
@@ -32,9 +33,9 @@ def page_view(build: BuildStatus) -> dict[str, Any]:
         "tiles": _tiles(build, scores),
         "funnel": _funnel(build.stage("corpus")),
         "language": _language(build),
-        "curves": [
-            found for found in (_curve(build.stage(name), index) for index, name in enumerate(TRAINED)) if found
-        ],
+        "curves": training_view(build),
+        "in_work": build.in_work,
+        "refresh_seconds": REFRESH_SECONDS,
         "scores": score_view(scores),
         "stages": _stages(build),
         "provenance": _provenance(build),
@@ -268,34 +269,6 @@ def _language(build: BuildStatus) -> list[dict[str, str]]:
             value = words.short(heldout["tokens"])
             found.append({"ja": "評価用トークン", "en": "held-out tokens", "value": value, "note": note})
     return found
-
-
-# ---- training -------------------------------------------------------------------------------------------------------
-
-
-def _curve(stage: StageStatus, index: int) -> dict[str, Any]:
-    rows = [
-        row for row in stage.rows("metrics.jsonl") if _count(row.get("step")) and _count(row.get("loss")) is not None
-    ]
-    if not rows:
-        return {}
-    ja, en = words.named(words.STAGES, stage.name)
-    loss = LOSSES.get(stage.name, ("損失（ナット/トークン）", "loss, nats a token"))
-    pairs = [(row["step"], row["loss"]) for row in rows]
-    facts = stage.facts
-    last = rows[-1]
-    told = [
-        ("ステップ", "steps", words.number(last["step"])),
-        ("処理トークン", "tokens processed", words.short(sum(_count(row.get("positions")) or 0 for row in rows))),
-        ("損失", "loss", f"{facts.get('first_loss', pairs[0][1]):.3f} → {facts.get('final_loss', pairs[-1][1]):.3f}"),
-    ]
-    if facts.get("tokens_per_second"):
-        told.append(("速さ", "speed", f"{words.number(round(facts['tokens_per_second']))} tokens/s"))
-    if _count(last.get("accuracy")) is not None:
-        told.append(("選好の正解率（学習対）", "accuracy on training pairs", words.percent(last["accuracy"])))
-    label = f"{ja} {en}: {len(rows)} steps, loss {pairs[0][1]:.3f} to {pairs[-1][1]:.3f}"
-    svg = charts.curve(pairs, label=label, style=f"m{index % 4}", x_name="step")
-    return {"ja": ja, "en": en, "loss": loss, "svg": svg, "facts": told}
 
 
 # ---- stages and provenance ------------------------------------------------------------------------------------------
