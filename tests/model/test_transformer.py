@@ -1,4 +1,4 @@
-"""The decoder against transformers' own, and against itself with a cache."""
+"""The decoder against transformers' own."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from shikomi.errors import DataError, RecipeError, UsageError
+from shikomi.errors import DataError, RecipeError
 from shikomi.model import weights
 from shikomi.model.config import ModelConfig, from_page
 from shikomi.model.config_json import from_hugging_face, to_hugging_face
-from shikomi.model.generate import Generator
-from shikomi.model.transformer import KeyValueCache, Transformer, initialise
+from shikomi.model.transformer import Transformer, initialise
 from shikomi.recipe.model import ModelPage
 
 SHAPES = [
@@ -111,71 +110,6 @@ def test_rows_that_fill_up_the_vocabulary_change_nothing(tied, tokenizer, tmp_pa
     assert not gradients[1][97:].any()
     for name in ("config.json", "model.safetensors"):
         assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "64" / name).read_bytes()
-
-
-@pytest.mark.parametrize("config", SHAPES)
-def test_cached_equals_full(config):
-    model = make(config).eval()
-    tokens = torch.randint(0, config.vocab_size, (2, 12), generator=torch.Generator().manual_seed(5))
-    with torch.no_grad():
-        full = model(tokens)
-        cache = KeyValueCache(config, 2, 12, tokens.device, torch.float32)
-        slots = torch.arange(12)
-        pieces = []
-        for start, end in ((0, 5), (5, 6), (6, 12)):
-            positions = torch.arange(start, end).expand(2, -1)
-            mask = (slots[None, :] <= torch.arange(start, end)[:, None])[None, None]
-            pieces.append(model(tokens[:, start:end], mask, cache, positions))
-    assert torch.allclose(torch.cat(pieces, 1), full, atol=2e-5)
-
-
-def test_greedy_answers_equal_transformers_and_do_not_depend_on_the_batch(tokenizer, tmp_path):
-    transformers = pytest.importorskip("transformers")
-    model = make(SHAPES[0])
-    weights.save(model, tmp_path / "m", tokenizer)
-    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "m", dtype=torch.float32).eval()
-    generator = torch.Generator().manual_seed(7)
-    prompts = [torch.randint(2, 97, (n,), generator=generator).tolist() for n in (3, 9, 1, 5, 9)]
-    together = Generator(model, [0]).generate(prompts, 12)
-    for prompt, answer in zip(prompts, together, strict=True):
-        ids = torch.tensor([prompt])
-        reference = theirs.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False)
-        expected = reference[0, len(prompt) :].tolist()
-        assert answer == [token for token in expected if token != 0]
-        assert list(Generator(model, [0]).stream(prompt, 12)) == answer
-
-
-def test_sampling_depends_on_seed_and_not_on_order():
-    model = make(SHAPES[0])
-    first = Generator(model, []).generate([[5, 6], [7]], 8, temperature=1.0, seed=1)
-    again = Generator(model, []).generate([[5, 6], [7]], 8, temperature=1.0, seed=1)
-    other = Generator(model, []).generate([[5, 6], [7]], 8, temperature=1.0, seed=2)
-    assert first == again
-    assert first != other
-
-
-def test_a_stop_id_ends_an_answer_and_frees_its_row():
-    model = make(SHAPES[0])
-    free = Generator(model, []).generate([[5, 6], [7]], 8)
-    stop = free[0][3]
-    stopped = Generator(model, [stop]).generate([[5, 6], [7]], 8)
-    assert stopped[0] == free[0][: free[0].index(stop)]
-    expected = free[1][: free[1].index(stop)] if stop in free[1] else free[1]
-    assert stopped[1] == expected
-
-
-def test_generation_says_what_it_cannot_do():
-    model = make(SHAPES[0])
-    with pytest.raises(UsageError, match="leave no room"):
-        Generator(model, []).generate([[1]], 64)
-    with pytest.raises(UsageError, match="empty prompt"):
-        Generator(model, []).generate([[]], 4)
-
-
-def test_a_long_prompt_loses_its_beginning():
-    model = make(SHAPES[0])
-    long = [(7 * i) % 90 + 2 for i in range(200)]
-    assert Generator(model, []).generate([long], 10) == Generator(model, []).generate([long[-54:]], 10)
 
 
 def test_flops_count_the_head_and_half_the_attention_square():

@@ -92,18 +92,19 @@ class _RandomRows:
 
 def measure_answers(page: ModelPage) -> float:
     """FLOP/s reached when a batch of prompts is answered."""
+    from shikomi.model.answers import Options
     from shikomi.model.config import from_page
     from shikomi.model.generate import Generator
     from shikomi.model.transformer import Transformer, initialise
 
     model = Transformer(from_page(page, VOCAB_SIZE))
     initialise(model, 0)
-    generator = Generator(model, [])
+    generator = Generator(model)
     prompts = [[(row * 31 + place * 7) % VOCAB_SIZE for place in range(PROMPT_TOKENS)] for row in range(PROMPTS)]
-    generator.generate(prompts[:4], 2)
-    seconds, answers = timed(lambda: generator.generate(prompts, NEW_TOKENS))
+    generator.generate(prompts[:4], Options(max_tokens=2))
+    seconds, answers = timed(lambda: generator.generate(prompts, Options(max_tokens=NEW_TOKENS)))
     flops = model.config.flops_per_token(PROMPT_TOKENS + NEW_TOKENS) / 3  # a third of training's: forward only
-    return flops * sum(map(len, answers)) / seconds
+    return flops * sum(len(answer.ids) for answer in answers) / seconds
 
 
 def measure_data(folder: Path) -> dict[str, float]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from shikomi.data.dialogue import Message
 from shikomi.evaluate.examinee import LoadedModel
+from shikomi.model.answers import Options
 
 
 class Talker:
@@ -22,7 +23,7 @@ class Talker:
     def __init__(self, folder: Path, max_tokens: int, temperature: float = 0.0, seed: int = 0) -> None:
         self.model = LoadedModel.open(folder)
         self.max_tokens = min(max_tokens, self.model.max_tokens // 2)
-        self.temperature, self.seed = temperature, seed
+        self.options = Options(max_tokens=self.max_tokens, temperature=temperature, seed=seed)
         self.turns: list[Message] = []
 
     def answers(self, questions: Sequence[str], on_progress: Callable[[int, int], None] | None = None) -> list[str]:
@@ -30,18 +31,14 @@ class Talker:
         if not questions:
             return []
         prompts = [self.model.prompt([Message("user", question)]) for question in questions]
-        found = self.model.generator.generate(
-            prompts, self.max_tokens, temperature=self.temperature, seed=self.seed, on_progress=on_progress
-        )
-        return [self.model.codec.decode(ids).strip() for ids in found]
+        found = self.model.generator.generate(prompts, self.options, on_progress=on_progress)
+        return [self.model.codec.decode(answer.ids).strip() for answer in found]
 
     def say(self, text: str) -> Iterator[str]:
         """Take the user's next turn; yields the answer in pieces as it is made, and remembers both."""
         self.turns.append(Message("user", text))
         stream, said = self.model.codec.stream(), []
-        for new in self.model.generator.stream(
-            self._prompt(), self.max_tokens, temperature=self.temperature, seed=self.seed + len(self.turns)
-        ):
+        for new in self.model.generator.stream(self._prompt(), self.options.numbered(len(self.turns))):
             said.append(stream.push(new))
             yield said[-1]
         said.append(stream.finish())

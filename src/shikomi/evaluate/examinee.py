@@ -15,6 +15,7 @@ from torch import Tensor
 
 from shikomi.data.dialogue import Message
 from shikomi.model import weights
+from shikomi.model.answers import Options
 from shikomi.model.generate import Generator
 from shikomi.model.transformer import Transformer
 from shikomi.tokenizer.codec import Codec
@@ -102,8 +103,8 @@ class LoadedModel:
 
     def reply(self, prompts: Sequence[Sequence[int]], max_tokens: int) -> list[Reply]:
         """Greedy answers of at most ``max_tokens`` tokens; a prompt longer than the rest loses its beginning."""
-        answers = self.generator.generate(prompts, max_tokens)
-        return [Reply(self.codec.decode(ids), len(ids) >= max_tokens) for ids in answers]
+        answers = self.generator.generate(prompts, Options(max_tokens=max_tokens))
+        return [Reply(self.codec.decode(answer.ids), answer.cut) for answer in answers]
 
     def pair_log_probs(self, prompt: Sequence[Message], answers: Sequence[str]) -> list[tuple[float, int]]:
         """Of each answer: log p in nats, summed over its tokens and its end; and how many they are.

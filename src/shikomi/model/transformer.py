@@ -31,43 +31,14 @@ class RMSNorm(nn.Module):
         return rms_norm(x, self.weight, self.eps)
 
 
-def windowed(
-    mask: Tensor | Documents | None, window: int, queries: int, keys: int, positions_BT: Tensor | None
-) -> Tensor:
-    """A mask that also hides keys more than ``window`` - 1 tokens back, [B or 1, 1, T, S]; key s has position s."""
-    mask = mask.mask if isinstance(mask, Documents) else mask
-    own = mask if mask is not None else positions_BT
-    key_S = torch.arange(keys, device=None if own is None else own.device)
-    query_BT = key_S[None, :queries] if positions_BT is None else positions_BT
-    distance = query_BT[:, None, :, None] - key_S
+def windowed(mask: Tensor | Documents | None, window: int, tokens: int, device: torch.device) -> Tensor:
+    """A mask that also hides keys more than ``window`` - 1 tokens back, [B or 1, 1, T, T]."""
+    positions_T = torch.arange(tokens, device=device)
+    distance = positions_T[:, None] - positions_T
     near = distance < window
-    return near & (distance >= 0) if mask is None else near & mask
-
-
-class KeyValueCache:
-    """Keys and values of earlier positions: per layer two tensors [B, K, S, E], written in place.
-
-    Row b's next token goes to slot ``lengths_B[b]``: rows of different length share a batch without padding in front.
-    """
-
-    def __init__(self, config: ModelConfig, rows: int, slots: int, device: torch.device, dtype: torch.dtype) -> None:
-        shape = (rows, config.kv_heads, slots, config.head_dim)
-        self.keys = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.layers)]
-        self.values = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.layers)]
-        self.lengths_B = torch.zeros(rows, dtype=torch.long, device=device)
-
-    def write(self, layer: int, positions_BT: Tensor, key_BKTE: Tensor, value_BKTE: Tensor) -> tuple[Tensor, Tensor]:
-        """Store new keys and values at their positions and return all of the layer's."""
-        rows = torch.arange(positions_BT.shape[0], device=positions_BT.device)[:, None]
-        self.keys[layer][rows, :, positions_BT] = key_BKTE.transpose(1, 2)
-        self.values[layer][rows, :, positions_BT] = value_BKTE.transpose(1, 2)
-        return self.keys[layer], self.values[layer]
-
-    def keep(self, rows: Tensor) -> None:
-        """Keep only some rows, in the order given."""
-        self.keys = [key[rows] for key in self.keys]
-        self.values = [value[rows] for value in self.values]
-        self.lengths_B = self.lengths_B[rows]
+    if mask is None:
+        return (near & (distance >= 0))[None, None]
+    return near & (mask.mask if isinstance(mask, Documents) else mask)
 
 
 class Attention(nn.Module):
@@ -75,7 +46,6 @@ class Attention(nn.Module):
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
-        self.layer = layer
         self.heads, self.kv_heads, self.head_dim = config.heads, config.kv_heads, config.head_dim
         self.window = config.window(layer)
         self.q_proj = nn.Linear(config.hidden_size, config.heads * config.head_dim, bias=config.qkv_bias)
@@ -89,15 +59,8 @@ class Attention(nn.Module):
         self.context: Any = None
         """Set by ``context.share_sequences`` where ranks share sequences."""
 
-    def forward(
-        self,
-        x_BTD: Tensor,
-        rotary: tuple[Tensor, Tensor],
-        mask: Tensor | Documents | None,
-        cache: KeyValueCache | None = None,
-        positions_BT: Tensor | None = None,
-    ) -> Tensor:
-        """Attend; ``mask`` is True where a key may be seen, [B, 1, T, S], or says which documents are packed; None
+    def forward(self, x_BTD: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor | Documents | None = None) -> Tensor:
+        """Attend; ``mask`` is True where a key may be seen, [B, 1, T, T], or says which documents are packed; None
         means plain causal. Where ranks share sequences it is a ``context.Sight``."""
         B, T, _ = x_BTD.shape
         query, key, value = products(x_BTD, self.q_proj, self.k_proj, self.v_proj)
@@ -108,13 +71,11 @@ class Attention(nn.Module):
             query, key = self.q_norm(query), self.k_norm(key)
         query_BHTE = rotate(query.transpose(1, 2), *rotary)
         key_BKTE = rotate(key.transpose(1, 2), *rotary)
-        if cache is not None and positions_BT is not None:
-            key_BKTE, value_BKTE = cache.write(self.layer, positions_BT, key_BKTE, value_BKTE)
         if self.context is not None:
             out_BHTE = self.context.attend(query_BHTE, key_BKTE, value_BKTE, mask, self.window)
             return self.o_proj(out_BHTE.transpose(1, 2).reshape(B, T, self.heads * self.head_dim))
-        if self.window and key_BKTE.shape[2] > self.window:
-            mask = windowed(mask, self.window, T, key_BKTE.shape[2], positions_BT)
+        if 0 < self.window < T:
+            mask = windowed(mask, self.window, T, x_BTD.device)
         out_BHTE = attend(query_BHTE, key_BKTE, value_BKTE, mask)
         return self.o_proj(out_BHTE.transpose(1, 2).reshape(B, T, self.heads * self.head_dim))
 
@@ -188,32 +149,22 @@ class Transformer(nn.Module):
         weight = self.head_weight
         return F.linear(hidden, weight) if isinstance(weight, Tensor) else weight.logits(hidden)
 
-    def forward(
-        self,
-        tokens_BT: Tensor,
-        mask: Tensor | Documents | None = None,
-        cache: KeyValueCache | None = None,
-        positions_BT: Tensor | None = None,
-    ) -> Tensor:
+    def forward(self, tokens_BT: Tensor, mask: Tensor | Documents | None = None) -> Tensor:
         """Hidden states [B, T, D] after the last norm.
 
         Args:
             tokens_BT: token ids.
-            mask: True where a key may be seen, [B, 1, T, S]; or which documents are packed; None: plain causal over T.
-            cache: earlier keys and values; needs ``positions_BT``.
-            positions_BT: each token's position; None: 0 … T-1.
+            mask: True where a key may be seen, [B, 1, T, T]; or which documents are packed; None: plain causal over T.
         """
-        rotary = self.rotary(tokens_BT.shape[1], tokens_BT.device, positions_BT)
+        rotary = self.rotary(tokens_BT.shape[1], tokens_BT.device)
         x_BTD = self.model.embed_tokens(tokens_BT)
         for layer in self.model.layers:
-            x_BTD = layer(x_BTD, rotary, mask, cache, positions_BT)
+            x_BTD = layer(x_BTD, rotary, mask)
         return self.model.norm(x_BTD)
 
-    def rotary(self, tokens: int, device: torch.device, positions_BT: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Cosines and sines of each position: [T, E] for 0 … T-1 (or those this rank holds), else [B, 1, T, E]."""
+    def rotary(self, tokens: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Cosines and sines of positions 0 … T-1 (or of those that this rank holds), each [T, E]."""
         cos, sin = self._table(device)
-        if positions_BT is not None:
-            return cos[positions_BT][:, None], sin[positions_BT][:, None]
         if self.context is not None:
             positions_T = self.context.positions(tokens, device)
             return cos[positions_T], sin[positions_T]
