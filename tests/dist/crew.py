@@ -81,8 +81,10 @@ class Crew:
                 (results if good else failures)[rank] = value
                 if not good:
                     until = min(until, time.monotonic() + GRACE_SECONDS)
-        if failures or pipes:
+        if pipes:
+            # They may wait in a collective for ever; the next piece of work gets new ranks.
             self.close()
+        if failures or pipes:
             told = [f"rank {rank} of {self.size}:\n{text}" for rank, text in sorted(failures.items())]
             waiting = f"ranks {sorted(pipes.values())} of {self.size} did not answer" if pipes else ""
             raise RankFailed("\n".join([work, *told, waiting]))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch.distributed.tensor import DTensor
 
 from shikomi.model.config import ModelConfig
 from shikomi.model.transformer import Transformer, initialise
@@ -48,7 +49,7 @@ class Exact:
     """Next-token loss of the plain formula, in the model's own type (the house's chunked one sums in float32)."""
 
     def loss(self, model: Any, batch: Any) -> tuple[torch.Tensor, dict[str, float]]:
-        scores = F.log_softmax(F.linear(model(batch.tokens_BT, batch.mask), model.head_weight), -1)
+        scores = F.log_softmax(model.head(model(batch.tokens_BT, batch.mask)), -1)
         picked = scores.gather(2, batch.targets_BT[..., None])[..., 0]
         return -(picked * batch.weights_BT.to(picked.dtype)).sum(), {"counted": float(batch.weights_BT.sum())}
 
@@ -76,11 +77,15 @@ def train(
     rows_per_step: int = ROWS_PER_STEP,
     site: dict[str, Any] | None = None,
     config: dict[str, Any] | None = None,
+    folder: str = "",
 ) -> dict[str, Any]:
     """A run from scratch in a layout.
 
+    Args:
+        folder: one for all ranks; a pipeline's meet there. None needed otherwise.
+
     Returns:
-        Rows of the run and, of the main rank, the trained weights by name.
+        Rows of the run; of the main rank, the trained weights by name; elements of the parameters that this rank held.
     """
     page = TrainingSite(mesh=MeshPage(**(mesh or {})), precision="float32", **(site or {}))
     model = Transformer(dataclasses.replace(CONFIG, **(config or {})))
@@ -91,7 +96,13 @@ def train(
     optim = OptimPage(kind=kind, rate=0.003)
     batches = Steps(model.config.vocab_size, micro_rows, rows_per_step)
     objective, spec = Exact() if double else NextToken(), FitSpec(steps, optim, 10**6)
-    with tempfile.TemporaryDirectory() as folder:
-        fit(model, objective, batches, spec, Path(folder), site=page, writers=[kept])
+    held: list[int] = []
+
+    def count(*_: Any) -> None:
+        parts = [p.to_local() if isinstance(p, DTensor) else p for p in model.parameters()]
+        held.append(sum(part.numel() for part in parts))
+
+    with tempfile.TemporaryDirectory() as own:
+        fit(model, objective, batches, spec, Path(folder or own), site=page, writers=[kept], progress=count)
     weights = {name: p.detach().double() for name, p in model.named_parameters() if not p.is_meta}
-    return {"rows": kept.rows, "weights": {name: value.numpy() for name, value in weights.items()}}
+    return {"rows": kept.rows, "weights": {name: v.numpy() for name, v in weights.items()}, "held": held[0]}

@@ -25,9 +25,12 @@ KEPT_BYTES = {"cpu": 1 << 26, "cuda": 1 << 28}
 _HEAD_ROWS = 1 << 14
 """Vocabulary rows whose gradient is in memory at once before it is added in float32."""
 
+Head = Any
+"""The output matrix [V, D]: a tensor, or a ``vocabulary.SharedHead``."""
+
 
 def cross_entropy_sum(
-    hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, weights_N: Tensor, z_loss: float = 0.0
+    hidden_ND: Tensor, head_VD: Head, targets_N: Tensor, weights_N: Tensor, z_loss: float = 0.0
 ) -> tuple[Tensor, Tensor]:
     """Sum over positions of weight · (-log p(target) + z_loss · (log Z)²) in nats, and the same sum without z-loss.
 
@@ -40,16 +43,24 @@ def cross_entropy_sum(
         targets_N: int64.
         weights_N: float.
     """
+    if not isinstance(head_VD, Tensor):
+        from shikomi.model import vocabulary
+
+        return vocabulary.cross_entropy_sum(hidden_ND, head_VD, targets_N, weights_N, z_loss)
     hidden_ND, head = _operands(hidden_ND, head_VD)
     total, plain = _CrossEntropy.apply(hidden_ND, head_VD, head, targets_N, weights_N, z_loss)  # type: ignore[misc]
     return total, plain
 
 
-def log_probs(hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor) -> Tensor:
+def log_probs(hidden_ND: Tensor, head_VD: Head, targets_N: Tensor) -> Tensor:
     """log p(target) in nats at each position, float32 (or float64) [N], with gradients to hidden and head.
 
     The logits' gradients of the first chunks are kept for the backward pass (``KEPT_BYTES``), others made again.
     """
+    if not isinstance(head_VD, Tensor):
+        from shikomi.model import vocabulary
+
+        return vocabulary.log_probs(hidden_ND, head_VD, targets_N)
     hidden_ND, head = _operands(hidden_ND, head_VD)
     return _LogProbs.apply(hidden_ND, head_VD, head, targets_N)  # type: ignore[return-value]
 

@@ -14,11 +14,21 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
-from torch.distributed.tensor import DTensor
+from torch.distributed.tensor import (
+    DTensor,
+    Partial,
+    Placement,
+    Replicate,
+    Shard,
+    distribute_tensor,
+)
+from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
 from torch.utils.checkpoint import checkpoint
 
+from shikomi.errors import RecipeError
+from shikomi.model.kernels import rms_norm
 from shikomi.model.pipeline import Stage
-from shikomi.model.transformer import Transformer
+from shikomi.model.transformer import RMSNorm, Transformer
 from shikomi.recipe.mesh import TrainingSite
 
 
@@ -30,6 +40,8 @@ def parallelize(model: Transformer | Stage, mesh: DeviceMesh | None, site: Train
         site: what to compile and recompute, and in which precision matrices are multiplied.
     """
     layers = list(model.layers if isinstance(model, Stage) else model.model.layers)
+    if mesh is not None and mesh["tensor"].size() > 1:
+        _share_products(model, layers, mesh["tensor"])
     for layer in layers:
         if site.recompute:
             layer.forward = _recomputed(layer.forward)
@@ -37,6 +49,68 @@ def parallelize(model: Transformer | Stage, mesh: DeviceMesh | None, site: Train
             layer.forward = torch.compile(layer.forward)
     if mesh is not None:
         _shard(model, layers, mesh, site)
+
+
+def _share_products(model: Transformer | Stage, layers: list[Any], mesh: DeviceMesh) -> None:
+    """Tensor parallelism: heads, feed-forward and vocabulary are shared out; between them ranks hold parts of the
+    sequence (Megatron-LM's sequence parallelism, arXiv 2205.05198)."""
+    _check_heads(model, mesh.size())
+    for layer in layers:
+        columns = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "mlp.gate_proj", "mlp.up_proj")
+        plan: dict[str, Any] = {name: ColwiseParallel() for name in columns}
+        plan |= {name: RowwiseParallel(output_layouts=Shard(1)) for name in ("self_attn.o_proj", "mlp.down_proj")}
+        parallelize_module(layer, mesh, plan)
+        layer.self_attn.heads //= mesh.size()
+        layer.self_attn.kv_heads //= mesh.size()
+        for module in (layer.self_attn, layer.mlp):
+            module.register_forward_pre_hook(_whole_sequence(mesh))
+    ends: Any = model if isinstance(model, Stage) else model.model
+    if ends.embed_tokens is not None and not isinstance(ends.embed_tokens.weight, DTensor):
+        embedding = RowwiseParallel(input_layouts=Replicate(), output_layouts=Shard(1))
+        parallelize_module(ends.embed_tokens, mesh, embedding)
+    if getattr(model, "lm_head", None) is not None:
+        _distribute(model.lm_head, "weight", mesh, Shard(0))  # type: ignore[arg-type]
+    for module in model.modules():
+        if isinstance(module, RMSNorm):
+            _distribute(module, "weight", mesh, Replicate())
+            module.forward = _local_norm(module)  # type: ignore[method-assign]
+    if ends.norm is not None:
+        ends.norm.register_forward_hook(lambda _, inputs, x_BTD: _gathered(x_BTD, mesh).to_local())
+
+
+def _check_heads(model: Transformer | Stage, ranks: int) -> None:
+    for name, heads in (("heads", model.config.heads), ("key-value heads", model.config.kv_heads)):
+        if heads % ranks:
+            raise RecipeError(
+                f"{heads} {name} cannot be shared by {ranks} ranks",
+                where="site: training.mesh.tensor",
+                hint=f"tensor must divide the model's {model.config.heads} heads and "
+                f"{model.config.kv_heads} key-value heads",
+            )
+
+
+def _distribute(module: nn.Module, name: str, mesh: DeviceMesh, placement: Placement) -> None:
+    parameter = module.get_parameter(name)
+    value = distribute_tensor(parameter.data, mesh, [placement])
+    module.register_parameter(name, nn.Parameter(value, parameter.requires_grad))
+
+
+def _local_norm(norm: RMSNorm) -> Callable[[Tensor], Tensor]:
+    """Norms work on what a rank holds, a part of the sequence or of the heads: the weight's gradient is a sum."""
+
+    def run(x: Tensor) -> Tensor:
+        return rms_norm(x, norm.weight.to_local(grad_placements=[Partial()]), norm.eps)  # type: ignore[attr-defined]
+
+    return run
+
+
+def _gathered(x_BTD: Tensor, mesh: DeviceMesh) -> DTensor:
+    """The whole sequence, of which each rank holds a part."""
+    return DTensor.from_local(x_BTD, mesh, [Shard(1)], run_check=False).redistribute(placements=[Replicate()])
+
+
+def _whole_sequence(mesh: DeviceMesh) -> Callable[[nn.Module, Any], Any]:
+    return lambda module, inputs: (_gathered(inputs[0], mesh), *inputs[1:])
 
 
 def _recomputed(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:

@@ -11,7 +11,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,17 +21,23 @@ from torch import Tensor, nn
 
 from shikomi.compute.mesh import World, open_world
 from shikomi.compute.stop import StopRequest
-from shikomi.errors import ShikomiError, Stopped
+from shikomi.errors import ShikomiError
 from shikomi.io import atomic
 from shikomi.log import Progress, silent, tell
+from shikomi.model.context import Context, share_sequences
 from shikomi.model.parallel import accumulate, become, parallelize, plain_copy, restore
 from shikomi.model.transformer import Transformer
 from shikomi.recipe.mesh import ONE_PROCESS, TrainingSite
 from shikomi.recipe.train import OptimPage
 from shikomi.train.checkpoint import MODEL, Checkpoints, load
+from shikomi.train.metrics import Gauge, note
 from shikomi.train.objective import Objective
 from shikomi.train.optim import Optimiser
+from shikomi.train.pipelined import Pipeline, open_stages
+from shikomi.train.profile import Trace
 from shikomi.train.schedule import rate_factor
+from shikomi.train.sequences import SharedSequences, share
+from shikomi.train.writers import check_writers, open_writers
 
 
 class Batches(Protocol):
@@ -66,6 +72,8 @@ class FitSpec:
     optim: OptimPage
     checkpoint_steps: int
     unit: str = "tokens"
+    flops_per_token: float = 0.0
+    """Training FLOPs of the model a position, for MFU; 0: not known."""
 
 
 def device() -> torch.device:
@@ -113,8 +121,9 @@ def fit(
     Raises:
         ShikomiError: the loss or the gradient is not finite.
         Stopped: the run was asked to stop; its checkpoint is written.
-        UsageError, MachineError: the world cannot be opened.
+        UsageError, MachineError: the world cannot be opened, or a writer's package is missing.
     """
+    check_writers(site.writers)
     world = open_world(site.mesh) if world is None else world
     plain = plain_copy(model)
     model.to(world.device).train()
@@ -129,38 +138,53 @@ def fit(
         checkpoints = stack.enter_context(Checkpoints(out / "scratch" / "checkpoints", world))
         start = checkpoints.resume(model, optimiser)
         rows = Rows(rows_path, start, world.main)
-        told = [rows, *(writers if world.main else ())]
+        told = [rows, *writers, *_writers(site, spec, out, progress)] if world.main else [rows]
         for writer in told:
             stack.callback(writer.close)
+        bfloat16 = not isinstance(autocast(world.device, site.precision), nullcontext)
+        gauge = Gauge(spec.flops_per_token, world.size, world.device, bfloat16)
+        gauge.start(rows.tokens)
         begun = time.perf_counter()
         for step in range(start, spec.steps):
             row = _step(engine, objective, batches, step, optimiser, rate_factor(step, spec.steps, spec.optim))
-            seconds = time.perf_counter() - begun
             row = {"step": step + 1, "tokens": rows.tokens + row.pop("positions"), **row}
-            row["tokens_per_second"] = (row["tokens"] - rows.tokens_before) / seconds
+            row |= gauge.read(row["tokens"]) | checkpoints.read()
             for writer in told:
                 writer.row(row)
             _check(row, out)
-            progress(step + 1, spec.steps, "steps", f"loss {row['loss']:.3f}, {row['tokens_per_second']:,.0f} tokens/s")
-            for sentence in checkpoints.news():
-                tell(progress, sentence)
+            progress(step + 1, spec.steps, "steps", note(row))
+            _tell(checkpoints, progress)
             ends, stopped = step + 1 == spec.steps, world.any(stop_requested())
             if not ends and (stopped or (step + 1) % spec.checkpoint_steps == 0):
                 checkpoints.save(step + 1, model, optimiser)
             if not ends and stopped:
                 checkpoints.finish()
-                raise Stopped(f"stopped after step {step + 1} of {spec.steps}, as asked", where=str(out))
+                _tell(checkpoints, progress)
+                raise checkpoints.stopped(step + 1)
         seconds = time.perf_counter() - begun
         checkpoints.finish()
+        _tell(checkpoints, progress)
         _gather(model, plain, world, checkpoints, out)
     if world.main:
         shutil.copyfile(rows_path, out / "metrics.jsonl")
     model.eval()
-    processed = rows.tokens - rows.tokens_before
-    return rows.summary() | {
-        "tokens_per_second": round(processed / seconds, 1) if processed else 0.0,
-        "checkpoint_seconds": round(checkpoints.seconds, 3),
-    }
+    speed = round((rows.tokens - rows.tokens_before) / seconds, 1) if seconds else 0.0
+    times = {"tokens_per_second": speed, "checkpoint_seconds": round(checkpoints.seconds, 3)}
+    return rows.summary() | times | gauge.facts(speed)
+
+
+def _tell(checkpoints: Checkpoints, progress: Progress) -> None:
+    for sentence in checkpoints.news():
+        tell(progress, sentence)
+
+
+def _writers(site: TrainingSite, spec: FitSpec, out: Path, progress: Progress) -> list[Writer]:
+    """What a site wants written of a run besides its rows."""
+    made = open_writers(site.writers, out, {"stage": out.name, "steps": spec.steps, **spec.optim.model_dump()})
+    if site.profile_steps:
+        first, last = site.profiled
+        made.append(Trace(first, last, out, lambda text: tell(progress, text)))
+    return made
 
 
 @dataclass(frozen=True)
@@ -223,8 +247,19 @@ class Accumulation:
 
 
 def _engine(model: Transformer, world: World, site: TrainingSite) -> Engine:
-    parallelize(model, world.mesh, site)
-    return Accumulation(model, world, site.precision)
+    if world.context_size > 1:
+        share_sequences(model, _context(world))
+    if world.stages == 1:
+        parallelize(model, world.mesh, site)
+        return Accumulation(model, world, site.precision)
+    stages = open_stages(model, world, site.mesh.schedule)
+    for stage in stages:
+        parallelize(stage, world.mesh, site)
+    return Pipeline(stages, world, site.mesh.schedule, lambda: autocast(world.device, site.precision))
+
+
+def _context(world: World) -> Context:
+    return Context(world.context_rank, world.context_size, world.gather_context)
 
 
 def _step(
@@ -234,12 +269,15 @@ def _step(
     world = engine.world
     part = (world.data_rank, world.data_size)
     micros = batches.step(step, part) if world.data_size > 1 else batches.step(step)
+    if world.context_size > 1:
+        context = _context(world)
+        micros, objective = [share(micro, context) for micro in micros], SharedSequences(objective, context)
     weight = float(sum(micro.weight for micro in micros))
     if world.size > 1:
         counts = world.max(torch.tensor([len(micros), -len(micros)])).tolist()
         if counts[0] != -counts[1]:
             # Passes through a shared model are made together: ranks with fewer rows go along without effect.
-            blank = Blank((micros or batches.step(step, (0, world.data_size)))[0])
+            blank = Blank(micros[0] if micros else _any_micro(batches, step, world))
             micros, objective = [*micros, *[blank] * (counts[0] - len(micros))], Padded(objective)
         weight = float(world.sum(torch.tensor(weight, dtype=torch.float64)))
     loss, sums = engine.backward(objective, micros, weight)
@@ -253,6 +291,11 @@ def _step(
     return (
         row | {name: total / weight for name, total in zip(names, totals, strict=True)} | {"positions": int(positions)}
     )
+
+
+def _any_micro(batches: Batches, step: int, world: World) -> Any:
+    micro = batches.step(step, (0, world.data_size))[0]
+    return share(micro, _context(world)) if world.context_size > 1 else micro
 
 
 def _check(row: dict[str, Any], out: Path) -> None:
@@ -284,6 +327,8 @@ def _gather(model: Transformer, plain: nn.Module, world: World, checkpoints: Che
 class Rows:
     """The rows of a run in a file of JSON lines, from its first step on whichever attempt they were made.
 
+    Rows that the disk has no room for wait in memory until it has: a full disk is no reason to end a run.
+
     Args:
         path: the file; rows after step ``start`` are those of an attempt that was cut off, and go.
         writes: whether this rank writes it.
@@ -304,7 +349,8 @@ class Rows:
             path.parent.mkdir(parents=True, exist_ok=True)
             with atomic(path) as handle:
                 handle.writelines(line + "\n" for line in kept)
-            self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
+            self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - closed by close()
+        self._waiting = b""
 
     def _count(self, row: dict[str, Any]) -> None:
         self.losses.append(row["loss"])
@@ -315,8 +361,9 @@ class Rows:
         self._count(row)
         if self._file is not None:
             short = {name: float(f"{v:.7g}") if isinstance(v, float) else v for name, v in row.items()}
-            self._file.write(json.dumps(short) + "\n")
-            self._file.flush()
+            self._waiting += json.dumps(short, ensure_ascii=False).encode() + b"\n"
+            with suppress(OSError):
+                self._waiting = self._waiting[self._file.write(self._waiting) :]
 
     def close(self) -> None:
         """Close the file."""
