@@ -110,7 +110,7 @@ class Torchrun:
         more = {STOP_FILE: str(stop_file.absolute()), "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
         command = self.ranks.command(f"{stage}-{identity}", self.words(stage, identity))
         hearing = _Hearing(stage, scratch / "ranks.log", progress, self.ranks)
-        with StopRequest() as stop, open(hearing.log, "ab") as log:
+        with StopRequest() as stop, open(hearing.log, "ab", buffering=0) as log:
             process = _start(command, {**os.environ, **more})
             try:
                 for line in _lines(process):
@@ -153,12 +153,13 @@ class _Hearing:
         text = line.decode("utf-8", errors="replace")
         before, mark, message = text.partition(MARK)
         if not mark:
-            log.write(line)
-            log.flush()
+            with contextlib.suppress(OSError):  # a full disk ends no run
+                log.write(line)
             self.tail.append(text.rstrip())
             return
         if before.strip():
-            log.write(before.encode() + b"\n")
+            with contextlib.suppress(OSError):
+                log.write(before.encode() + b"\n")
         with contextlib.suppress(json.JSONDecodeError):
             self._take(json.loads(message))
 

@@ -304,10 +304,12 @@ class _Noted:
         self.inner(done, total, unit, note)
         if self.meter.seconds >= self.due:
             self.due = self.meter.seconds + NOTE_SECONDS
-            self.write()
+            with contextlib.suppress(OSError):  # a full disk is told by what the stage itself writes
+                self.write()
 
     def say(self, text: str) -> None:
-        self.store.journal.write("stage_note", stage=self.step, id=self.identity, note=text)
+        with contextlib.suppress(OSError):
+            self.store.journal.write("stage_note", stage=self.step, id=self.identity, note=text)
         tell(self.inner, text)
 
     def write(self) -> None:

@@ -46,7 +46,7 @@ class Checkpoints:
     the last finished one stays what a resume begins from. Every rank calls every method, at the same step.
 
     Attributes:
-        seconds: how long the steps have waited for checkpoints so far.
+        seconds: how long the steps have waited for checkpoints so far: ``seconds`` over those of the run is the stall.
         written, failed: checkpoints that were finished, and that could not be.
 
     Args:
@@ -63,6 +63,7 @@ class Checkpoints:
         self._thread: threading.Thread | None = None
         self._step, self._error = 0, ""
         self._news: list[str] = []
+        self._told_seconds = 0.0
 
     def __enter__(self) -> Checkpoints:
         return self
@@ -93,10 +94,19 @@ class Checkpoints:
 
     def news(self) -> list[str]:
         """What happened since this was last asked, in sentences: checkpoints that failed or were found damaged."""
-        if self._thread is not None and not self._thread.is_alive():
-            self._collect()
+        self._look()
         news, self._news = self._news, []
         return news
+
+    def read(self) -> dict[str, Any]:
+        """For the row of a step: ``checkpoint_seconds`` waited since the last row that told any, and news as ``note``;
+        nothing where there is nothing to tell."""
+        self._look()
+        found: dict[str, Any] = {"note": "; ".join(self._news)} if self._news else {}
+        if self.seconds > self._told_seconds:
+            found["checkpoint_seconds"] = round(self.seconds - self._told_seconds, 4)
+            self._told_seconds = self.seconds
+        return found
 
     def stopped(self, step: int) -> Stopped:
         """What to raise after ``step`` steps when the run was asked to stop and the last save is finished."""
@@ -211,6 +221,10 @@ class Checkpoints:
             where = f" on rank {rank}" if self.world.size > 1 else ""
             return f"{getattr(cause, 'strerror', None) or cause}{where}"
         return ""
+
+    def _look(self) -> None:
+        if self._thread is not None and not self._thread.is_alive():
+            self._collect()
 
     def _collect(self) -> None:
         self._thread = None

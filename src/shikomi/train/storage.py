@@ -194,7 +194,7 @@ class ShardReader(StorageReader):
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder, self.manifest = folder, read_manifest(folder)
         self.files: dict[MetadataIndex, str] = {}
 
     def reset(self, checkpoint_id: Any = None) -> None:
@@ -203,7 +203,7 @@ class ShardReader(StorageReader):
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
         """Shapes and parts of all tensors, from the manifest."""
         found: dict[str, Any] = {}
-        for name, row in read_manifest(self.folder)["tensors"].items():
+        for name, row in self.manifest["tensors"].items():
             chunks = [ChunkStorageMetadata(torch.Size(at), torch.Size(size)) for _, at, size in row["parts"]]
             kind = TensorProperties(dtype=_TYPES[row["dtype"]])
             found[name] = TensorStorageMetadata(kind, torch.Size(row["shape"]), chunks)

@@ -1,0 +1,88 @@
+"""Stopped and gone on with is the straight run: bit for bit in the same layout, to rounding in any other."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.laws import resumes
+
+LAYOUTS: dict[str, tuple[int, dict[str, int]]] = {
+    "alone": (1, {}),
+    "fsdp-2": (2, {"shard": 2}),
+    "fsdp-4": (4, {"shard": 4}),
+    "hsdp-2x2": (4, {"replicate": 2, "shard": 2}),
+    "tensor-2": (2, {"tensor": 2}),
+    "fsdp-2-tensor-2": (4, {"shard": 2, "tensor": 2}),
+}
+MOVES = [
+    ("alone", "fsdp-4"),
+    ("alone", "tensor-2"),
+    ("fsdp-4", "alone"),
+    ("fsdp-2", "fsdp-4"),
+    ("hsdp-2x2", "fsdp-2"),
+    ("fsdp-2-tensor-2", "alone"),
+    ("tensor-2", "fsdp-2-tensor-2"),
+]
+UNEVEN = {"vocab_size": 61, "head_dim": 6}
+"""A vocabulary that ranks cannot share evenly, and norms of six numbers, of which a fourth rank gets none."""
+STOP_AT = 7  # two steps after a checkpoint of its own, so that stopping writes one
+
+
+def go(layout: str, crews: Any, folder: Any, **arguments: Any) -> dict[str, Any]:
+    """A run in a layout, as its main rank tells it."""
+    size, mesh = LAYOUTS[layout]
+    if size == 1:
+        return resumes.go(str(folder), mesh, **arguments)
+    return crews(size).run("tests.laws.resumes:go", folder=str(folder), mesh=mesh, **arguments)[0]
+
+
+@pytest.fixture(scope="module")
+def straight(crews, tmp_path_factory):
+    """``straight(layout, kind)`` is the run that nothing stops; each is made once."""
+
+    @cache
+    def made(layout: str, kind: str, uneven: bool = False) -> dict[str, Any]:
+        folder = tmp_path_factory.mktemp(f"{layout}-{kind}-{uneven}")
+        return go(layout, crews, folder, kind=kind, config=UNEVEN if uneven else None)
+
+    return made
+
+
+def losses(*runs: dict[str, Any]) -> list[float]:
+    return [row["loss"] for run in runs for row in run["rows"]]
+
+
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_in_the_same_layout_a_stopped_run_goes_on_bit_for_bit(layout, kind, crews, straight, tmp_path):
+    first = go(layout, crews, tmp_path, kind=kind, stop_at=STOP_AT)
+    assert first["stopped"] == f"stopped on request at step {STOP_AT}; the same command goes on"
+    second = go(layout, crews, tmp_path, kind=kind, seed=99)
+    whole = straight(layout, kind)
+    assert [row["step"] for row in second["rows"]] == list(range(STOP_AT + 1, resumes.STEPS + 1))
+    assert losses(first, second) == losses(whole)
+    assert whole["weights"].keys() == second["weights"].keys() != set()
+    for name, value in whole["weights"].items():
+        assert np.array_equal(value, second["weights"][name]), name
+
+
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
+@pytest.mark.parametrize(("before", "after"), MOVES)
+def test_in_another_layout_it_goes_on_to_rounding(before, after, kind, crews, straight, tmp_path):
+    first = go(before, crews, tmp_path, kind=kind, stop_at=STOP_AT)
+    second = go(after, crews, tmp_path, kind=kind, seed=99)
+    assert np.allclose(losses(first, second), losses(straight("alone", kind)), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize(("before", "after"), [("fsdp-2", "fsdp-4"), ("fsdp-4", "alone"), ("alone", "fsdp-4")])
+def test_a_model_that_ranks_cannot_share_evenly_resumes_right(before, after, crews, straight, tmp_path):
+    first = go(before, crews, tmp_path, kind="adamw", stop_at=STOP_AT, config=UNEVEN)
+    second = go(after, crews, tmp_path, kind="adamw", seed=99, config=UNEVEN)
+    whole = straight("alone", "adamw", uneven=True)
+    assert np.allclose(losses(first, second), losses(whole), rtol=1e-6, atol=0)
+    for name, value in whole["weights"].items():
+        assert np.allclose(value, second["weights"][name], atol=2e-5), name
