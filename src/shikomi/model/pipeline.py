@@ -131,6 +131,11 @@ class Question:
 
     def __init__(self, config: ModelConfig) -> None:
         self.config = config
+        self.head_weight = torch.empty(config.vocab_size, config.hidden_size, device="meta")
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """Logits [..., V] without values."""
+        return F.linear(hidden.to("meta"), self.head_weight)
 
     def __call__(self, tokens_BT: Tensor, mask: Any = None) -> Tensor:
         """Never answers.

@@ -108,7 +108,7 @@ class Pipeline:
 
     def _question(self, objective: Objective, micro: Any) -> tuple[Tensor, Any]:
         try:
-            objective.loss(Question(self.stages[0].config), micro)
+            objective.loss(cast(Any, Question(self.stages[0].config)), micro)
         except Asked as asked:
             return asked.inputs
         raise AssertionError(f"{type(objective).__name__} makes a loss without its model")
@@ -146,7 +146,7 @@ class Pipeline:
             return hidden_BTD.sum() * 0.0
         assert self._objective is not None
         with self.autocast():
-            answer = Answer(self.stages[-1], hidden_BTD)
+            answer = cast(Any, Answer(self.stages[-1], hidden_BTD))
             loss, sums = self._objective.loss(answer, self._micros[number])
         self._total += loss.detach()
         for name, value in sums.items():

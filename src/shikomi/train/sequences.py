@@ -57,5 +57,6 @@ class SharedSequences:
     def loss(self, model: Any, batch: Any) -> tuple[Tensor, dict[str, float]]:
         """See ``Objective``."""
         if isinstance(batch, Whole):
-            return self.objective.loss(WholeSequences(model, self.context), batch.micro)
+            whole: Any = WholeSequences(model, self.context)
+            return self.objective.loss(whole, batch.micro)
         return self.objective.loss(model, batch)
