@@ -71,6 +71,6 @@ def test_data_sheets_are_found_by_name(name, tflops):
 def test_the_line_says_the_most_wanted_first():
     row = {"step": 3, "tokens": 1_234_567, "loss": 3.2104, "grad_norm": 0.8123, "rate": 0.5, "memory_mb": 512.3}
     row |= {"tokens_per_second": 5812.0, "mfu": 0.412}
-    assert note(row) == "loss 3.210  5.81k tokens/s  MFU 41%  norm 0.81  rate 50%  1.23M tokens  512 MB"
+    assert note(row) == "loss 3.210  5.81k tok/s  MFU 41%  norm 0.81  rate 50%  1.23M tokens  512 MB"
     assert note({"loss": 1.0, "grad_norm": 0.0}) == "loss 1.000  norm 0"
     json.dumps(row)

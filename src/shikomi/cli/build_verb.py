@@ -26,6 +26,7 @@ from shikomi.errors import UsageError
     "--rendezvous", default="", metavar="HOST:PORT", help="Where the machines of a job meet; batch scripts give it."
 )
 @click.option("--dry-run", is_flag=True, help="With --launch slurm: print the batch script, submit nothing.")
+@click.option("--profile", is_flag=True, help="Write a Chrome trace of a few steps of each training stage.")
 @click.option("--no-wait", is_flag=True, help="Fail at once if another build holds the store.")
 @with_json
 def command(
@@ -39,6 +40,7 @@ def command(
     ranks: int | None,
     rendezvous: str,
     dry_run: bool,
+    profile: bool,
     no_wait: bool,
     as_json: bool,
 ) -> None:
@@ -47,14 +49,15 @@ def command(
     Stopped at any moment, the same command goes on from where it was. SIGUSR1 and SIGTERM end a training stage after
     its step with a checkpoint, exit code 0.
     """
-    from shikomi.cli.machine import open_pool, threads_and_workers
+    from shikomi.cli.live_report import LiveReport
+    from shikomi.cli.machine import open_pool, threads_and_workers, training_site
     from shikomi.cli.progress import Screen
     from shikomi.cli.reporting import write_report
     from shikomi.cli.screen import say, show, show_json
 
     page, build = open_build(recipe, store, overrides)
     where, asked = open_site(site), Asked(launch or "", ranks or 0, rendezvous)
-    given = Given(recipe or Path(DEFAULT_RECIPE), store, overrides, site)
+    given = Given(recipe or Path(DEFAULT_RECIPE), store, overrides, site, profile)
     if kind_of(asked, where) == "slurm":
         more = [*(["--until", until] if until else []), *(["--workers", str(workers)] if workers else [])]
         told = submit_build(asked, where, given, page.name, more, dry=dry_run)
@@ -70,11 +73,11 @@ def command(
         about={"file": str(recipe), "overrides": list(overrides)},
         until=until,
         wait=not no_wait,
-        watch=Screen(),
+        watch=LiveReport(Screen(), lambda: write_report(page, build)),
         workers=processes,
         threads=threads,
         pool=open_pool(site, processes, store, workers),
-        training=where.training,
+        training=training_site(site, profile=profile),
         launch=launcher(asked, where, given, threads),
     )
     path = write_report(page, build)

@@ -35,13 +35,15 @@ class Given:
     store: Path
     overrides: tuple[str, ...]
     site: Path | None
+    profile: bool = False
 
     def words(self) -> list[str]:
-        """Recipe, store, overrides and site."""
+        """Recipe, store, overrides and site; and whether steps are traced."""
         words = [str(self.recipe), "--store", str(self.store)]
         for override in self.overrides:
             words += ["--set", override]
-        return words + (["--site", str(self.site)] if self.site else [])
+        words += ["--site", str(self.site)] if self.site else []
+        return words + (["--profile"] if self.profile else [])
 
 
 def open_site(path: Path | None) -> Site:

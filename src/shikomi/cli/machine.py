@@ -40,8 +40,16 @@ def threads_and_workers(site: Path | None = None, workers: int | None = None) ->
     return threads, workers or processes
 
 
-def training_site(site: Path | None) -> TrainingSite:
+PROFILED = "4-6"
+"""Steps that ``--profile`` traces: behind the first ones, which load and compile."""
+
+
+def training_site(site: Path | None, *, profile: bool = False) -> TrainingSite:
     """How training stages work here, as a site file says; without one: in one process.
+
+    Args:
+        site: the file.
+        profile: trace a few steps, also where the file does not say which.
 
     Raises:
         RecipeError: the site file is wrong.
@@ -49,7 +57,8 @@ def training_site(site: Path | None) -> TrainingSite:
     from shikomi.recipe.mesh import ONE_PROCESS
     from shikomi.recipe.site import load_site
 
-    return load_site(site).training if site is not None else ONE_PROCESS
+    found = load_site(site).training if site is not None else ONE_PROCESS
+    return found.model_copy(update={"profile_steps": PROFILED}) if profile and not found.profile_steps else found
 
 
 def open_pool(site: Path | None, workers: int, store: Path, asked: int | None = None) -> Pool:

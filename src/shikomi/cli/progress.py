@@ -111,7 +111,8 @@ def progress_text(done: float, total: float, unit: str, note: str, fresh: float,
         parts = [f"{format_count(done)} {unit}"]
     rate = fresh / seconds if seconds > 0 else 0.0
     if rate > 0:
-        parts.append(f"{format_count(round(rate, 2))} {unit}/s")
+        if not (unit == "steps" and note):  # training tells tokens a second, which layouts can be compared by
+            parts.append(f"{format_count(round(rate, 2))} {unit}/s")
         if total:
             parts.append(f"{format_seconds(max(0.0, total - done) / rate)} left")
     return "  ".join([*parts, note] if note else parts)

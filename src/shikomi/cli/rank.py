@@ -42,10 +42,17 @@ class Teller:
 @click.command()
 @with_recipe
 @click.option("--site", type=click.Path(path_type=Path))
+@click.option("--profile", is_flag=True)
 @click.option("--stage", required=True)
 @click.option("--id", "identity", required=True)
 def command(
-    recipe: Path | None, store: Path, overrides: tuple[str, ...], site: Path | None, stage: str, identity: str
+    recipe: Path | None,
+    store: Path,
+    overrides: tuple[str, ...],
+    site: Path | None,
+    profile: bool,
+    stage: str,
+    identity: str,
 ) -> None:
     """Run one training stage of RECIPE as one of several ranks."""
     import os
@@ -66,7 +73,7 @@ def command(
         )
     if is_main():
         send("begun", restart=int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")))
-    context = Context(Teller() if is_main() else silent, 1, threads, training=training_site(site))
+    context = Context(Teller() if is_main() else silent, 1, threads, training=training_site(site, profile=profile))
     facts = step.run(build.inputs(step), build.store.work(stage, identity), context)
     if is_main():
         send("facts", facts=plain(facts, stage))

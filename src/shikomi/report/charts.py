@@ -97,6 +97,7 @@ def curve(pairs: Sequence[tuple[float, float]], *, label: str, style: str, x_nam
         style: class of the line.
         x_name: what x counts, for the axis.
         small: a third as high, with fewer ticks and no numbers below; the y axis starts at 0.
+        exact: the line goes through the values as they were (a schedule has no noise).
     """
     points = thin(pairs)
     if not points:
@@ -118,7 +119,8 @@ def curve(pairs: Sequence[tuple[float, float]], *, label: str, style: str, x_nam
         parts.append(f'<polygon class="band {escape(style)}" points="{" ".join(band)}"/>')
         raw = " ".join(at(point.x, point.mean) for point in points)
         parts.append(f'<polyline class="raw {escape(style)}" points="{raw}"/>')
-        means = smooth([point.mean for point in points])
+        means = [point.mean for point in points]
+        means = means if exact else smooth(means)
         line = " ".join(at(point.x, mean) for point, mean in zip(points, means, strict=True))
         parts.append(f'<polyline class="line {escape(style)}" points="{line}"/>')
     end_x, end_y = at(points[-1].x, points[-1].mean).split(",")

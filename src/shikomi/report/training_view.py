@@ -51,7 +51,9 @@ def _small(rows: list[dict[str, Any]], name: str, ja: str, en: str, stage: str, 
     if not pairs:
         return {}
     label = f"{stage}, {ja} {en}: {charts.tick_text(float(f'{pairs[-1][1]:.3g}'))}"
-    return {"ja": ja, "en": en, "svg": charts.curve(pairs, label=label, style=style, x_name="", small=True)}
+    exact = name in ("rate", "factor")
+    svg = charts.curve(pairs, label=label, style=style, x_name="", small=True, exact=exact)
+    return {"ja": ja, "en": en, "svg": svg}
 
 
 def _facts(stage: StageStatus, rows: list[dict[str, Any]]) -> list[tuple[str, str, str]]:

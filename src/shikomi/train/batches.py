@@ -103,6 +103,10 @@ class Rows(Protocol):
         """The row at position ``index`` of this source's order."""
         ...
 
+
+class Sources(Rows, Protocol):
+    """Rows that say which of their named sources they come from."""
+
     def counts(self, rows: int) -> dict[str, int]:
         """How many of the first ``rows`` rows come from each named source."""
         ...
@@ -274,7 +278,7 @@ class DialogueRows:
 class MixedRows:
     """Rows of two sources, the second taking ``share`` of them, spread evenly by a counter."""
 
-    def __init__(self, first: Rows, second: Rows, share: float) -> None:
+    def __init__(self, first: Sources, second: Sources, share: float) -> None:
         self.first, self.second, self.share = first, second, share
 
     def row(self, index: int) -> Row:
@@ -316,13 +320,15 @@ class RowBatches:
         return self.rows.row(self.position(step, place))
 
     def seen(self, steps: int) -> dict[str, dict[str, float]]:
-        """What ``steps`` steps read of each source: ``rows``, and ``epochs``, the passes over it."""
+        """What ``steps`` steps read of each source (of rows that are ``Sources``): ``rows``, and ``epochs``, the passes
+        over it."""
+        source: Any = self.rows
         end = self.position(steps - 1, self.rows_per_step - 1) + 1 if steps else 0
-        rows = self.rows.counts(end)
+        rows = source.counts(end)
         for start, stop in ((start, stop) for start, stop in self.skips.ranges if stop <= end):
-            before, after = self.rows.counts(start), self.rows.counts(stop)
+            before, after = source.counts(start), source.counts(stop)
             rows = {name: count - (after[name] - before[name]) for name, count in rows.items()}
-        return {name: {"rows": n, "epochs": round(n / self.rows.passes[name], 4)} for name, n in rows.items()}
+        return {name: {"rows": n, "epochs": round(n / source.passes[name], 4)} for name, n in rows.items()}
 
     def step(self, step: int, part: tuple[int, int] = (0, 1)) -> list[Batch]:
         """The micro-batches of step ``step`` (from 0) that part i of n, ``part`` = (i, n), takes.

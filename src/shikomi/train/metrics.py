@@ -121,7 +121,7 @@ def note(row: Mapping[str, Any]) -> str:
     """A step's row in a few words for the terminal, most wanted first (the end is cut where there is no room)."""
     parts = [f"loss {row['loss']:.3f}"]
     if "tokens_per_second" in row:
-        parts.append(f"{format_count(round(row['tokens_per_second']))} tokens/s")
+        parts.append(f"{format_count(round(row['tokens_per_second']))} tok/s")
     if "mfu" in row:
         parts.append(f"MFU {row['mfu']:.0%}")
     parts.append(f"norm {row['grad_norm']:.2g}")

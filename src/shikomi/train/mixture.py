@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from shikomi.errors import RecipeError
-from shikomi.train.batches import Row, Rows
+from shikomi.train.batches import Row, Sources
 
 FINEST = 1 << 16
 """Weights are exact fractions with a common denominator of at most this, the length of one period; finer ones are
@@ -97,7 +97,9 @@ class Mixture:
         phases: (first row, weights of all sources), rising, the first at row 0.
     """
 
-    def __init__(self, sources: Mapping[str, Rows], phases: Sequence[tuple[int, Sequence[Fraction | float]]]) -> None:
+    def __init__(
+        self, sources: Mapping[str, Sources], phases: Sequence[tuple[int, Sequence[Fraction | float]]]
+    ) -> None:
         assert phases[0][0] == 0, "the first phase starts the run"
         self.names, self.sources = list(sources), list(sources.values())
         self._starts = [start for start, _ in phases]

@@ -16,7 +16,7 @@ from shikomi.model.transformer import Transformer, initialise
 from shikomi.recipe.mesh import ONE_PROCESS, TrainingSite
 from shikomi.recipe.model import ModelPage
 from shikomi.recipe.train import AnnealPage, TrainPage
-from shikomi.train.batches import Ahead, Rows
+from shikomi.train.batches import Ahead, Sources
 from shikomi.train.loop import FitSpec, fit
 from shikomi.train.objective import NextToken
 from shikomi.train.text import Codec, Folders, anneal_rows, num_steps, pretrain_rows, row_batches
@@ -79,7 +79,7 @@ def check_lengths(sequence_tokens: int, model: Transformer, stage: str) -> None:
 
 
 def run_rows(
-    model: Transformer, rows: Rows, page: Any, out: Path, site: TrainingSite, progress: Progress
+    model: Transformer, rows: Sources, page: Any, out: Path, site: TrainingSite, progress: Progress
 ) -> dict[str, Any]:
     """Fit next-token loss over rows as a page with tokens, batch_tokens and sequence_tokens asks."""
     steps, flops = num_steps(page), model.config.flops_per_token(page.sequence_tokens)

@@ -12,7 +12,7 @@ from shikomi.data.tokens import TokenShards
 from shikomi.errors import DataError
 from shikomi.recipe.mixture import phases, skipped
 from shikomi.recipe.train import AnnealPage, TrainPage
-from shikomi.train.batches import CrawlRows, DialogueRows, MixedRows, RowBatches, Rows
+from shikomi.train.batches import CrawlRows, DialogueRows, MixedRows, RowBatches, Sources
 from shikomi.train.mixture import Line, Mixture, check_epochs
 from shikomi.train.order import Skips
 
@@ -37,13 +37,13 @@ def num_steps(page: Any) -> int:
     return math.ceil(page.tokens / page.batch_tokens)
 
 
-def row_batches(rows: Rows, page: Any) -> RowBatches:
+def row_batches(rows: Sources, page: Any) -> RowBatches:
     """The steps of a page over rows: ``batch_tokens`` each, what it skips left out."""
     per_step = page.batch_tokens // page.sequence_tokens
     return RowBatches(rows, per_step, page.micro_batch_sequences, _skips(page))
 
 
-def pretrain_rows(page: TrainPage, tokens: Path, codec: Codec, vocab_rows: int, folders: Folders) -> Rows:
+def pretrain_rows(page: TrainPage, tokens: Path, codec: Codec, vocab_rows: int, folders: Folders) -> Sources:
     """Rows of crawl text, or of the page's mixture.
 
     Args:
@@ -62,7 +62,7 @@ def pretrain_rows(page: TrainPage, tokens: Path, codec: Codec, vocab_rows: int, 
 
 def anneal_rows(
     page: AnnealPage, tokens: Path, dialogues: Path, codec: Codec, vocab_rows: int, folders: Folders
-) -> tuple[Rows, DialogueRows]:
+) -> tuple[Sources, DialogueRows]:
     """Crawl text (or the page's mixture) with dialogues at their share; and the dialogues by themselves.
 
     Raises:
@@ -75,7 +75,7 @@ def anneal_rows(
     return MixedRows(text, talk, page.dialogue_share), talk
 
 
-def sft_rows(page: Any, tokens: Path, dialogues: Path, codec: Codec, vocab_rows: int) -> tuple[Rows, DialogueRows]:
+def sft_rows(page: Any, tokens: Path, dialogues: Path, codec: Codec, vocab_rows: int) -> tuple[Sources, DialogueRows]:
     """Dialogues whose answers alone are learned from, with replayed crawl text; and the dialogues by themselves.
 
     Raises:
@@ -118,11 +118,11 @@ def training_tokens(folder: Path, codec: Codec, vocab_rows: int) -> TokenShards:
 
 def _text_rows(
     page: TrainPage, tokens: Path, codec: Codec, vocab_rows: int, folders: Folders, rows: int, where: str
-) -> Rows:
+) -> Sources:
     corpus = training_tokens(tokens, codec, vocab_rows)
     if not page.mixture:
         return CrawlRows(corpus, page.sequence_tokens, codec.eos_id, page.seed)
-    sources: dict[str, Rows] = {}
+    sources: dict[str, Sources] = {}
     for number, source in enumerate(page.mixture):
         found = _outside(folders[source.name], corpus, codec, vocab_rows) if source.outside else corpus
         seed = page.seed + number  # two folders of one size are not read in step
