@@ -12,11 +12,12 @@ from resiliparse.extract.html2text import extract_plain_text
 from shikomi.corpus import second_opinion
 from shikomi.corpus.japanese import normalise_punctuation
 from shikomi.corpus.lines import Line, cut_footer, trim
-from shikomi.corpus.marks import mark, read, single
+from shikomi.corpus.marks import mark, read, without_bullets
 
 _TITLE = re.compile(r"<title[^>]*>([^<]{1,500})", re.IGNORECASE)
 _TAG = re.compile(r"<[^>]*>")
 _ODD_SPACES = "\u00a0\u3000\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b\ufeff"
+_SPACES = re.compile("  +")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x85\u2028\u2029\u2060\ufffd]")
 _BULLET = re.compile("^[•◦▪‣] ?")
 _HAS_BULLET = re.compile("[•◦▪‣]")
@@ -71,7 +72,7 @@ def extract_lines(page: str, *, comments: bool = False, main_content: bool = Tru
         skip_elements=_READINGS if "<ruby" in page else None,
     )
     text = _CONTROL.sub("", text.replace("\r", "\n"))
-    text = _single_spaces(single(text))
+    text = _single_spaces(without_bullets(text))
     lines = [line for line in map(str.strip, text.split("\n")) if line]
     return read([_BULLET.sub("・", line) for line in lines] if _HAS_BULLET.search(text) else lines)
 
@@ -81,8 +82,7 @@ def _single_spaces(text: str) -> str:
     for space in _ODD_SPACES:
         if space in text:
             text = text.replace(space, " ")
-    while "  " in text:
-        text = text.replace("  ", " ")
+    text = _SPACES.sub(" ", text)
     if "\t" in text:
         text = text.replace(" \t", "\t").replace("\t ", "\t")
         while "\t\t" in text:
@@ -93,7 +93,11 @@ def _single_spaces(text: str) -> str:
 def _is_deep(page: str) -> bool:
     """Whether elements are nested so deep that the search for the main content takes seconds (it is quadratic)."""
     tags = page.count("<")
-    if tags < MAX_DEPTH or tags - sum(map(page.count, _NEVER_NESTING)) < MAX_DEPTH:
+    for never in _NEVER_NESTING:
+        if tags < MAX_DEPTH:
+            return False
+        tags -= page.count(never)
+    if tags < MAX_DEPTH:
         return False
     steps = (-1 if closing else 1 for closing in _NESTING_TAG.findall(page))
     return max(itertools.accumulate(steps), default=0) > MAX_DEPTH

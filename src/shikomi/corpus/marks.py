@@ -8,7 +8,7 @@ are read and taken out. Lists are prepared too, so that the extractor does not d
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from shikomi.corpus.lines import Line
 
@@ -16,10 +16,13 @@ START, END, HEADING, CODE, CODE_END, AFTER_LIST = "\u2062", "\u2063", "\u2064", 
 """Each is set twice: resiliparse takes a text node of one character that is not ASCII for an icon and drops it.
 
 ``AFTER_LIST`` stands only at the start of a line and is taken out before lines are read."""
-_DOUBLED = {mark + mark: mark for mark in (START, END, HEADING, CODE, CODE_END, AFTER_LIST)}
 _MARK = re.compile(f"[{START}{END}{HEADING}{CODE}{CODE_END}]")
 _LINKED = re.compile(f"{START}[^{END}]*{END}?")
-_TAG = re.compile(r"</?(?:[aA]|[hH][1-6]|[pP][rR][eE]|[uU][lL])(?=[\s>])[^<>]*>")
+_STARTED, _ENDED, _HEADED, _CODE_STARTED, _CODED = (mark * 2 for mark in (START, END, HEADING, CODE, CODE_END))
+_LISTED = f"</menu>{AFTER_LIST}{AFTER_LIST}"
+_TAG = re.compile(  # one class of letters first: most tags are none of these, and go by it at once
+    r"(</?[aAhHpPuU](?:(?<=[aA])|(?<=[hH])[1-6]|(?<=[pP])[rR][eE]|(?<=[uU])[lL])(?:\s[^<>]*)?>)"
+)
 _MAX_LINK_LINES = 6
 """Lines that a link may go over; one that goes further was never closed."""
 
@@ -32,6 +35,7 @@ _NAVIGATION = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _DATE = re.compile(r"\d{1,4}\s?[-/.年]\s?\d{1,2}(?:\s?[-/.月]\s?\d{0,4}日?)?|\d{1,2}[:：]\d\d|[(（]\d+件?[)）]")
+_HAS_DIGIT = re.compile(r"\d")
 _BARE = frozenset("・-*|｜/>＞»:：")
 """Characters that say nothing as a line of their own: bullets without text, separators without links."""
 _SPACES = re.compile(" {2,}")
@@ -51,83 +55,81 @@ def mark(page: str) -> str:
     Args:
         page: HTML text.
     """
-    return _TAG.sub(_beside, page)
+    parts = _TAG.split(page)  # every second part is a tag
+    parts[1::2] = map(_beside, parts[1::2])
+    return "".join(parts)
 
 
-def _beside(match: re.Match[str]) -> str:
+def _beside(tag: str) -> str:
     """A tag with its mark."""
-    tag = match[0]
     kind = tag[1]
+    if kind == "/":
+        kind = tag[2]
+        if kind in "aA":
+            return _ENDED + tag
+        if kind in "uU":
+            return _LISTED
+        return f"{_CODED}{tag}" if kind in "pP" else tag
     if kind in "aA":
-        return f"{tag}{START}{START}" if "href" in tag or "HREF" in tag.upper() else tag
+        return tag + _STARTED if "href" in tag or "HREF" in tag.upper() else tag
     if kind in "hH":
-        return f"{tag}{HEADING}{HEADING}"
+        return tag + _HEADED
     if kind in "uU":
-        return f"<menu{' hidden' if _NAVIGATION.search(tag) else ''}{tag[3:]}"
-    if kind in "pP":
-        return f"{tag}{CODE}{CODE}"
-    kind = tag[2]
-    if kind in "aA":
-        return f"{END}{END}{tag}"
-    if kind in "uU":
-        return f"</menu>{AFTER_LIST}{AFTER_LIST}"
-    return f"{CODE_END}{CODE_END}{tag}" if kind in "pP" else tag
+        return f"<menu{' hidden' if len(tag) > 4 and _NAVIGATION.search(tag) else ''}{tag[3:]}"
+    return tag + _CODE_STARTED
 
 
-def single(text: str) -> str:
-    """A text with every mark once, and without bullets that stand after a list."""
-    for doubled, once in _DOUBLED.items():
-        if doubled in text:
-            text = text.replace(doubled, once)
+def without_bullets(text: str) -> str:
+    """A text without the bullets that stand after a list, nor the marks that say so."""
     if AFTER_LIST in text:
+        text = text.replace(AFTER_LIST + AFTER_LIST, AFTER_LIST)
         for bullet in "•◦▪‣":
             text = text.replace(f"{bullet} {AFTER_LIST}", "")
         text = text.replace(AFTER_LIST, "")
     return text
 
 
-def read(lines: Iterable[str]) -> list[Line]:
+def read(lines: Sequence[str]) -> list[Line]:
     """Take the marks out of lines and say what they said; bare bullets are left out.
 
     Args:
-        lines: lines without surrounding space, every mark once.
+        lines: lines without surrounding space.
     """
     found: list[Line] = []
     code, link, opened = False, False, 0
-    for line in lines:
-        if not line or line in _BARE:
-            continue
-        first = _MARK.search(line)
-        if first is None:
+    bare = _MARK.sub("", "\n".join(lines)).split("\n") if lines else []
+    for line, text in zip(lines, bare, strict=True):
+        if len(text) == len(line):  # without marks
+            if len(text) < 2 and (not text or text in _BARE):
+                continue
             if link and len(found) - opened >= _MAX_LINK_LINES:
                 link = _unlink(found, opened)
-            found.append(Line(line, link and not code, False, code))
+            found.append(Line(text, link and not code, False, code))
             continue
-        second = _MARK.search(line, 1) if line[0] == START and line[-1] == END else None
-        if second and second.start() == len(line) - 1:  # most marked lines: one link and nothing else
-            text, link = line[1:-1].strip(), False
-            if text and text not in _BARE:
-                found.append(Line(text, not code, False, code))
-            continue
-        text = _MARK.sub("", line)
         if "  " in text:
             text = _SPACES.sub(" ", text)
         text = text.strip()
-        if HEADING in line:
+        heading = HEADING in line
+        if heading:
             text = _PERMALINK.sub("", text)
-        code_here = code or CODE in line
+        code_here = code
         if CODE in line or CODE_END in line:
+            code_here = code or CODE in line
             code = line.rfind(CODE) > line.rfind(CODE_END)
-        starts, ends = line.rfind(START), line.rfind(END)
-        linked = False
-        if text and not code_here and (link or starts >= 0):
+        starts, linked = line.rfind(START), False
+        if starts < 0 and not link:  # most marked lines: the end of what was no link, or a heading
+            if text and text not in _BARE:
+                found.append(Line(text, False, heading, code_here))
+            continue
+        ends = line.rfind(END)
+        if text and not code_here:
             outside = _MARK.sub("", _LINKED.sub("", START + line if link else line)).strip()
-            linked = _is_linked(text, outside, line.count(START) + link)
+            linked = not outside or _is_linked(text, outside, (line.count(START) + 1) // 2 + link)
         if starts > ends:
             opened = len(found)
         link = starts > ends or (link and ends < 0)
         if text and text not in _BARE:
-            found.append(Line(text, linked, HEADING in line, code_here))
+            found.append(Line(text, linked, heading, code_here))
     if link:
         _unlink(found, opened)
     return found
@@ -144,12 +146,11 @@ def _is_linked(text: str, outside: str, links: int) -> bool:
 
     What follows a link after a colon is a value, and what holds brackets of code is code.
     """
-    if not outside:
-        return True
+    beside = _LABEL.sub("", outside, count=1) if links > 1 else outside
+    most = (1 - MIN_LINKED) * len(text)
+    long = len(_BESIDE.sub("", beside)) > most
+    if long and (not _HAS_DIGIT.search(beside) or len(_BESIDE.sub("", _DATE.sub("", beside))) > most):
+        return False
     if outside.lstrip("・")[:1] in ":：" and len(outside) > 1:
         return False
-    if _SYNTAX.search(outside):
-        return False
-    if links > 1:
-        outside = _LABEL.sub("", outside, count=1)
-    return len(_BESIDE.sub("", _DATE.sub("", outside))) <= (1 - MIN_LINKED) * len(text)
+    return not _SYNTAX.search(outside)
