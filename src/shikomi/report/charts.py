@@ -88,7 +88,15 @@ def tick_text(value: float) -> str:
     return f"{value:g}"
 
 
-def curve(pairs: Sequence[tuple[float, float]], *, label: str, style: str, x_name: str, small: bool = False) -> Markup:
+def curve(
+    pairs: Sequence[tuple[float, float]],
+    *,
+    label: str,
+    style: str,
+    x_name: str,
+    small: bool = False,
+    exact: bool = False,
+) -> Markup:
     """A line over a band, with axes and its last value; empty markup where there are no points.
 
     Args:
