@@ -12,7 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch.distributed.tensor import DTensor
 
+from shikomi.compute.mesh import open_world
+from shikomi.model.attention import documents
 from shikomi.model.config import ModelConfig
+from shikomi.model.linear_loss import log_probs
+from shikomi.model.parallel import parallelize
 from shikomi.model.transformer import Transformer, initialise
 from shikomi.recipe.mesh import MeshPage, TrainingSite
 from shikomi.recipe.train import OptimPage
@@ -106,3 +110,23 @@ def train(
         fit(model, objective, batches, spec, Path(folder or own), site=page, writers=[kept], progress=count)
     weights = {name: p.detach().double() for name, p in model.named_parameters() if not p.is_meta}
     return {"rows": kept.rows, "weights": {name: v.numpy() for name, v in weights.items()}, "held": held[0]}
+
+
+def score(mesh: dict[str, int], tokens: int, packed: bool = False) -> Any:
+    """Log-probs of targets in rows of any length, their pull on the last norm's weight, the last positions' logits."""
+    page = TrainingSite(mesh=MeshPage(**mesh), precision="float32")
+    world = open_world(page.mesh)
+    model = Transformer(dataclasses.replace(CONFIG, vocab_size=67))
+    initialise(model, 1)
+    parallelize(model, world.mesh, page)
+    generator = torch.Generator().manual_seed(3)
+    ids = torch.randint(0, 67, (2, tokens + 1), generator=generator)
+    numbers = (torch.arange(tokens) * 2 // tokens).int().expand(2, -1)
+    hidden = model(ids[:, :-1], documents(numbers) if packed else None)
+    found = log_probs(hidden.flatten(0, 1), model.head_weight, ids[:, 1:].flatten())
+    (found * torch.rand(found.shape, generator=generator)).sum().backward()
+    grad = model.model.norm.weight.grad
+    logits = model.head(hidden[:, -1])
+    grad = grad.full_tensor() if isinstance(grad, DTensor) else grad
+    assert grad is not None
+    return found.detach().numpy(), grad.numpy(), logits.detach().numpy()

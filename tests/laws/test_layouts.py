@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.dist.crew import RankFailed
 from tests.laws import layouts
 
+WORK = "tests.laws.layouts:train"
 LAYOUTS = {
     "fsdp-2": (2, {"shard": 2}),
     "fsdp-4": (4, {"shard": 4}),
@@ -56,7 +58,66 @@ def compare(plain: dict[str, Any], run: dict[str, Any], limits: dict[int, float]
 def test_every_layout_gives_the_curve_of_one_process(layout, kind, double, crews):
     ranks, mesh = LAYOUTS[layout]
     steps, limits = (20, {20: 1e-11}) if double else (50, {20: 1e-6, 50: 1e-5})
-    runs = crews(ranks).run("tests.laws.layouts:train", mesh=mesh, kind=kind, steps=steps, double=double)
+    runs = crews(ranks).run(WORK, mesh=mesh, kind=kind, steps=steps, double=double)
     plain = alone(kind=kind, steps=steps, double=double)
     compare(plain, runs[0], limits)
     assert max(run["held"] for run in runs) < 1.1 * plain["held"] / SHARES[layout]
+
+
+@pytest.mark.parametrize("layout", ["fsdp-2", "fsdp-4", "tensor-2", "fsdp-2-tensor-2"])
+def test_a_vocabulary_that_does_not_divide_trains_right(layout, crews):
+    ranks, mesh = LAYOUTS[layout]
+    odd = {"vocab_size": 67, "tie_embeddings": layout != "tensor-2"}
+    run = crews(ranks).run(WORK, mesh=mesh, kind="muon", config=odd)[0]
+    compare(alone(kind="muon", config=tuple(odd.items())), run, {20: 1e-6})
+    assert run["weights"]["model.embed_tokens.weight"].shape[0] == 67
+
+
+def test_eight_micro_batches_of_one_row_are_one_of_eight(crews):
+    whole = alone(micro_rows=8)
+    compare(whole, alone(micro_rows=1), {20: 1e-6})
+    for micro_rows in (4, 1):
+        run = crews(2).run(WORK, mesh={"shard": 2}, micro_rows=micro_rows)[0]
+        compare(whole, run, {20: 1e-6})
+
+
+@pytest.mark.parametrize("rows_per_step", [5, 1])
+def test_rows_that_do_not_split_evenly_count_as_they_are(rows_per_step, crews):
+    uneven = {"rows_per_step": rows_per_step, "micro_rows": 1, "steps": 30}
+    run = crews(2).run(WORK, mesh={"shard": 2}, **uneven)[0]
+    compare(alone(**uneven), run, {20: 1e-6})
+
+
+@pytest.mark.parametrize("layout", ["alone", "fsdp-2-tensor-2"])
+def test_what_is_computed_again_is_the_same(layout, crews):
+    ranks, mesh = LAYOUTS.get(layout, (1, {}))
+    again = {"site": {"recompute": True}}
+    run = alone(site=(("recompute", True),)) if ranks == 1 else crews(ranks).run(WORK, mesh=mesh, **again)[0]
+    compare(alone(), run, {20: 1e-6})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", ["alone", "fsdp-2"])
+def test_compiled_layers_give_the_same_curve(layout, crews):
+    ranks, mesh = LAYOUTS.get(layout, (1, {}))
+    compiled = {"compile": True}
+    run = alone(site=tuple(compiled.items())) if ranks == 1 else crews(ranks).run(WORK, mesh=mesh, site=compiled)[0]
+    compare(alone(), run, {20: 1e-4})
+
+
+@pytest.mark.parametrize(("tokens", "packed"), [(13, False), (16, True)])
+def test_ranks_that_share_products_score_rows_of_any_length(tokens, packed, crews):
+    plain = layouts.score({}, tokens, packed)
+    for found in crews(2).run("tests.laws.layouts:score", mesh={"tensor": 2}, tokens=tokens, packed=packed):
+        for one, other in zip(plain, found, strict=True):
+            assert np.allclose(one, other, atol=2e-5)
+
+
+def test_packed_rows_that_ranks_cannot_share_are_refused(crews):
+    with pytest.raises(RankFailed, match=r"rows of 13 tokens cannot be shared by 2 ranks\n +at: site: training.mesh"):
+        crews(2).run("tests.laws.layouts:score", mesh={"tensor": 2}, tokens=13, packed=True)
+
+
+def test_heads_that_ranks_cannot_share_are_refused(crews):
+    with pytest.raises(RankFailed, match=r"1 key-value heads cannot be shared by 2 ranks"):
+        crews(2).run(WORK, mesh={"tensor": 2}, config={"kv_heads": 1}, steps=1)

@@ -1,7 +1,7 @@
 """How one plain model is spread over ranks, in a fixed order, beside the model itself.
 
-The order: tensor and sequence parallel, then recomputation, then ``torch.compile``, then sharding (FSDP2), each of
-which sees what the earlier ones made. The model's names, its state and its arithmetic stay those of the plain one.
+The order: tensor and sequence parallel, float8, then recomputation, then ``torch.compile``, then sharding (FSDP2), each
+of which sees what the earlier ones made. The model's names, its state and its arithmetic stay those of the plain one.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
@@ -26,6 +27,7 @@ from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, 
 from torch.utils.checkpoint import checkpoint
 
 from shikomi.errors import RecipeError
+from shikomi.model.float8 import check_float8, use_float8
 from shikomi.model.kernels import rms_norm
 from shikomi.model.pipeline import Stage
 from shikomi.model.transformer import RMSNorm, Transformer
@@ -38,10 +40,16 @@ def parallelize(model: Transformer | Stage, mesh: DeviceMesh | None, site: Train
     Args:
         mesh: axes replicate, shard, context and tensor (a pipeline axis is not looked at); None: this process alone.
         site: what to compile and recompute, and in which precision matrices are multiplied.
+
+    Raises:
+        RecipeError: heads that the tensor axis does not divide; float8 on a tensor axis.
+        MachineError: float8 on hardware without it.
     """
     layers = list(model.layers if isinstance(model, Stage) else model.model.layers)
     if mesh is not None and mesh["tensor"].size() > 1:
         _share_products(model, layers, mesh["tensor"])
+    if site.precision == "float8":
+        _use_float8(layers, mesh)
     for layer in layers:
         if site.recompute:
             layer.forward = _recomputed(layer.forward)
@@ -74,8 +82,39 @@ def _share_products(model: Transformer | Stage, layers: list[Any], mesh: DeviceM
         if isinstance(module, RMSNorm):
             _distribute(module, "weight", mesh, Replicate())
             module.forward = _local_norm(module)  # type: ignore[method-assign]
+    if isinstance(model, Transformer):
+        model.forward = _even(model.forward, mesh.size())
     if ends.norm is not None:
         ends.norm.register_forward_hook(lambda _, inputs, x_BTD: _gathered(x_BTD, mesh).to_local())
+
+
+def _even(forward: Callable[..., Tensor], ranks: int) -> Callable[..., Tensor]:
+    """Rows of any length: they are filled up on the right, where causal attention cannot see it, to cut evenly."""
+
+    def run(tokens_BT: Tensor, mask: Any = None) -> Tensor:
+        tokens = tokens_BT.shape[1]
+        fill = -tokens % ranks
+        if fill and mask is not None:
+            raise RecipeError(
+                f"rows of {tokens} tokens cannot be shared by {ranks} ranks",
+                where="site: training.mesh.tensor",
+                hint=f"take sequence_tokens as a multiple of tensor = {ranks}",
+            )
+        return forward(F.pad(tokens_BT, (0, fill)), mask)[:, :tokens]
+
+    return run
+
+
+def _use_float8(layers: list[Any], mesh: DeviceMesh | None) -> None:
+    check_float8(next(layers[0].parameters()).device)
+    if mesh is not None and mesh["tensor"].size() > 1:
+        raise RecipeError(
+            'precision = "float8" and tensor parallelism do not go together yet',
+            where="site: training.mesh.tensor",
+            hint='take tensor = 1 (shard does more), or precision = "bfloat16"',
+        )
+    for layer in layers:
+        use_float8(layer)
 
 
 def _check_heads(model: Transformer | Stage, ranks: int) -> None:

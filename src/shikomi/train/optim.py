@@ -22,9 +22,10 @@ __all__ = ["Optimiser", "orthogonalise"]
 
 _MUON_MOMENTUM = 0.95
 """Nesterov momentum of Muon (Jordan et al. 2024)."""
-_BUCKET_ELEMENTS = {"cpu": 1 << 17, "cuda": 1 << 26}
-"""Elements updated together: on a CPU what stays in one core's cache between the passes (measured: 2^16 to 2^18 are
-equal, 2^22 takes 1.6 x as long), on a GPU enough for a few launches a bucket."""
+_BUCKET_ELEMENTS = {"cpu": 1 << 18, "cuda": 1 << 26}
+"""Elements updated together: on a CPU what stays in the cache between the passes, on a GPU enough for few launches.
+Measured (Zen 4, one thread, 10.6M parameters, AdamW with the norm of its change): 2^18 to 2^20 17 ms, 2^16 26 ms, all
+at once 37 ms; without the norm 9 ms."""
 
 
 class Optimiser:
