@@ -17,7 +17,10 @@ from shikomi.errors import UsageError
 @click.option("--workers", type=click.IntRange(1), help="Processes a stage may use  [default: processors here]")
 @click.option("--site", type=click.Path(path_type=Path), help="A TOML file saying where to work, with how much of it.")
 @click.option(
-    "--launch", type=click.Choice(KINDS), help="Who starts training stages  [default: the site's word, else process]"
+    "--launch",
+    type=click.Choice(KINDS),
+    metavar="KIND",
+    help="Who starts training stages: process (this one), torchrun (ranks here) or slurm (a job)  [default: the site's]",
 )
 @click.option(
     "--ranks", type=click.IntRange(1), default=None, help="Ranks of a training stage on this machine (torchrun)."

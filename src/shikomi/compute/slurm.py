@@ -32,16 +32,18 @@ export SRUN_CPUS_PER_TASK="${{SLURM_CPUS_PER_TASK:-}}"
 
 # Data stages run here, on the first node. Each training stage starts its ranks by
 #   {ranks}
+build=; asked=; heard=0
+pass_on() {{ asked=$1; heard=$((heard + 1)); [ -z "$build" ] || kill -"$1" "$build"; }}
+trap 'pass_on USR1' USR1
+trap 'pass_on TERM' TERM
 {build} &
 build=$!
-again=0
-trap 'again=1; kill -USR1 "$build"' USR1
-trap 'kill -TERM "$build"' TERM
-wait "$build"; code=$?
-while kill -0 "$build" 2>/dev/null; do wait "$build"; code=$?; done  # a trap ends `wait` before the build does
+[ -z "$asked" ] || kill -"$asked" "$build"
+# A signal ends `wait` before the build does: wait until none came in between.
+until before=$heard; wait "$build"; code=$?; [ "$heard" = "$before" ]; do :; done
 
 # Stopped on request: 0 in a training stage (its checkpoint is written), 128 and more in a stage that goes on by itself.
-if [ "$again" = 1 ] && {{ [ "$code" -eq 0 ] || [ "$code" -ge 128 ]; }}; then
+if [ "$asked" = USR1 ] && {{ [ "$code" -eq 0 ] || [ "$code" -ge 128 ]; }}; then
   scontrol requeue "$SLURM_JOB_ID"
 fi
 exit "$code"
