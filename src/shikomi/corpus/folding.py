@@ -7,7 +7,9 @@ from functools import cache
 
 import numpy as np
 
-_SIZE = 0x10000
+_SIZE, _BLOCK = 0x10000, 0x100
+_SYLLABLES = range(0xAC00, 0xD800)
+"""Blocks of Hangul syllables: each folds to itself."""
 _ELLIPSIS, _POINTS = "…", "..."
 
 
@@ -29,12 +31,21 @@ def nfkc(text: str) -> str:
 def _table() -> np.ndarray:
     """What each character of the first plane folds to, whatever stands around it; 0 where that is not one character,
     or depends on what is around; uint32 [65536]."""
-    joins = {ord(letter) for code in range(_SIZE) for letter in _parts(chr(code))[1:]}
-    table = np.zeros(_SIZE, dtype="<u4")
-    for code in range(1, _SIZE):
-        folded = unicodedata.normalize("NFKC", chr(code))
-        if len(folded) == 1 and not unicodedata.combining(folded) and not {code, ord(folded)} & joins:
-            table[code] = ord(folded)
+    table = np.arange(_SIZE, dtype="<u4")
+    joins: set[int] = set()
+    for start in range(0, _SIZE, _BLOCK):
+        letters = [chr(code) for code in range(start, start + _BLOCK)]
+        whole = "\n".join(letters)
+        if start in _SYLLABLES or unicodedata.normalize("NFKD", whole) == whole:
+            continue  # most blocks stay as they are, and need no look at each character
+        for code, letter in enumerate(letters, start):
+            folded = unicodedata.normalize("NFKC", letter)
+            table[code] = ord(folded) if len(folded) == 1 else 0
+            joins.update(map(ord, _parts(letter)[1:]))
+    joins.update(code for code, marks in enumerate(map(unicodedata.combining, map(chr, range(_SIZE)))) if marks)
+    joining = np.array(sorted(joins), dtype="<u4")
+    table[np.isin(table, joining)] = 0
+    table[joining] = 0
     table[0x1100:0x1200] = 0  # parts of Hangul syllables join by rule
     return table
 

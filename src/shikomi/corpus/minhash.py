@@ -61,11 +61,15 @@ def comparable_points(text: str) -> np.ndarray:
 def _folding() -> np.ndarray:
     """Each code point in its plain form, 0 for white space; uint32 [65536]."""
     table = np.arange(0x10000, dtype=np.uint32)
-    for point in range(0x10000):
-        letter = unicodedata.normalize("NFKC", chr(point))
-        if len(letter) == 1:
-            folded = letter.casefold()
-            table[point] = 0 if letter.isspace() else ord(folded if len(folded) == 1 else letter)
+    for start in range(0, 0x10000, 0x100):
+        whole = "\0".join(map(chr, range(start, start + 0x100)))
+        if unicodedata.normalize("NFKC", whole) == whole.casefold() == whole and len(whole.split()) == 1:
+            continue  # most blocks stay as they are, and need no look at each character
+        for point in range(start, start + 0x100):
+            letter = unicodedata.normalize("NFKC", chr(point))
+            if len(letter) == 1:
+                folded = letter.casefold()
+                table[point] = 0 if letter.isspace() else ord(folded if len(folded) == 1 else letter)
     return table
 
 
