@@ -20,7 +20,7 @@ from shikomi.errors import UsageError
     "--launch",
     type=click.Choice(KINDS),
     metavar="KIND",
-    help="Who starts training stages: process (this one), torchrun (ranks here) or slurm (a job)  [default: the site's]",
+    help="Who starts training stages: process (this one), torchrun (ranks here), slurm (a job)  [default: the site's]",
 )
 @click.option(
     "--ranks", type=click.IntRange(1), default=None, help="Ranks of a training stage on this machine (torchrun)."
