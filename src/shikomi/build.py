@@ -14,7 +14,7 @@ from shikomi.flow.lineage import FORGOTTEN
 from shikomi.flow.step import Context, Source, Step
 from shikomi.io import read_json
 from shikomi.recipe.common_crawl import CommonCrawlPage
-from shikomi.recipe.files import below, existing_folder, files, token_folders
+from shikomi.recipe.files import below, existing_folder, files, mixture_folders
 from shikomi.recipe.mixture import MixtureSource
 from shikomi.recipe.schema import Recipe
 
@@ -229,8 +229,7 @@ def _tokens(recipe: Recipe, corpus: Step, tokenizer: Step) -> Step:
 
 def _mixed(sources: list[MixtureSource], folder: Path, stage: str) -> tuple[dict[str, list[Path]], dict[str, Source]]:
     """The outside token folders of a mixture by the name of their source, and their files as inputs of the stage."""
-    key, names = f"{stage}.mixture.tokens", ("index.json", "train.bin", "train.offsets.bin")
-    folders = {one.name: token_folders(one.tokens, folder, key) for one in sources if one.outside}
+    folders, names = mixture_folders(sources, folder, stage), ("index.json", "train.bin", "train.offsets.bin")
     files_of = {name: [path / file for path in found for file in names] for name, found in folders.items()}
     return folders, {f"mixture {name}": Source(name, paths) for name, paths in files_of.items()}
 

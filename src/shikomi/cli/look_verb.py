@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from shikomi.cli.options import finished_folder, open_build, with_json, with_recipe
+from shikomi.cli.options import DEFAULT_RECIPE, finished_folder, open_build, with_json, with_recipe
 
 CORPUS_VIEWS = ("corpus", "drops", "duplicates", "hosts")
 """What shows a corpus, from one side each."""
@@ -24,15 +24,40 @@ CORPUS_VIEWS = ("corpus", "drops", "duplicates", "hosts")
     show_default=True,
     help="Samples to show of each kind.",
 )
+@click.option(
+    "--stage",
+    "trained",
+    type=click.Choice(("pretrain", "anneal", "sft")),
+    default="pretrain",
+    show_default=True,
+    help="look batch: of which training stage.",
+)
+@click.option("--step", type=click.IntRange(1), default=1, show_default=True, help="look batch: which step, from 1.")
+@click.option("--row", type=click.IntRange(1), default=1, show_default=True, help="look batch: which of its rows.")
 @with_json
 def command(
-    stage: str, recipe: Path | None, store: Path, overrides: tuple[str, ...], num_samples: int, as_json: bool
+    stage: str,
+    recipe: Path | None,
+    store: Path,
+    overrides: tuple[str, ...],
+    num_samples: int,
+    trained: str,
+    step: int,
+    row: int,
+    as_json: bool,
 ) -> None:
     """Show what STAGE of RECIPE has made: counts, reasons, samples. `look corpus` shows the funnel, `look drops`, `look
-    duplicates` and `look hosts` a part of it closely, `look domain` what learned scores go by."""
+    duplicates` and `look hosts` a part of it closely, `look domain` what learned scores go by. `look batch` shows what
+    a training stage sees at a step: the text of a row, what of it is learned from, where documents begin."""
     from shikomi.cli.screen import show, show_json
 
-    _, build = open_build(recipe, store, overrides)
+    page, build = open_build(recipe, store, overrides)
+    if stage == "batch":
+        from shikomi.cli.look_batch import batch_row, batch_text
+
+        told = batch_row(page, build, (recipe or Path(DEFAULT_RECIPE)).parent, trained, step, row)
+        show_json(told) if as_json else show(batch_text(told))
+        return
     folder = finished_folder(build, "corpus" if stage in CORPUS_VIEWS else stage)
     if stage in CORPUS_VIEWS:
         found, text = look_into(folder, stage, num_samples)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import glob
+from collections.abc import Sequence
 from pathlib import Path
 
 from shikomi.errors import RecipeError
+from shikomi.recipe.mixture import MixtureSource
 
 
 def files(patterns: list[str], folder: Path, key: str) -> list[Path]:
@@ -59,6 +61,16 @@ def token_folders(pattern: str, folder: Path, key: str) -> list[Path]:
             f"relative paths start at {folder}",
         )
     return found
+
+
+def mixture_folders(sources: Sequence[MixtureSource], folder: Path, stage: str) -> dict[str, list[Path]]:
+    """The token folders of a mixture's outside sources, by the source's name.
+
+    Raises:
+        RecipeError: see ``token_folders``.
+    """
+    key = f"{stage}.mixture.tokens"
+    return {one.name: token_folders(one.tokens, folder, key) for one in sources if one.outside}
 
 
 def existing_folder(path: str, folder: Path, key: str) -> Path:

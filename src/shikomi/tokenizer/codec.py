@@ -69,6 +69,10 @@ class Codec:
         """Text of ids; special tokens are left out, bytes that are no UTF-8 become U+FFFD."""
         return self._tokenizer.decode([int(id) for id in ids], skip_special_tokens=True)
 
+    def shown(self, ids: Iterable[int]) -> str:
+        """Text of ids with special tokens written out; bytes that are no UTF-8 by themselves become U+FFFD."""
+        return self._tokenizer.decode([int(id) for id in ids], skip_special_tokens=False)
+
     def document(self, text: str) -> list[int]:
         """Ids of a document as training sees it: start (if the tokenizer has one), text, end."""
         return [*self.start_ids, *self.encode(text), self.eos_id]
