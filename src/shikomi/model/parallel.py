@@ -100,7 +100,7 @@ def _even(forward: Callable[..., Tensor], ranks: int) -> Callable[..., Tensor]:
                 where="site: training.mesh.tensor",
                 hint=f"take sequence_tokens as a multiple of tensor = {ranks}",
             )
-        return forward(F.pad(tokens_BT, (0, fill)), mask)[:, :tokens]
+        return forward(F.pad(tokens_BT, (0, fill)))[:, :tokens] if fill else forward(tokens_BT, mask)
 
     return run
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor, Shard
+from torch.distributed.tensor import DTensor
 
 from shikomi.compute.mesh import AXES, World
 from shikomi.recipe.train import OptimPage
@@ -85,8 +85,9 @@ class Optimiser:
         if self.tied and self.world.stages > 1 and "embed" in name:
             ranks *= 2
         if isinstance(parameter, DTensor):
-            sizes = parameter.device_mesh.shape
-            ranks //= math.prod(n for n, p in zip(sizes, parameter.placements, strict=True) if isinstance(p, Shard))
+            # FSDP over tensor parallelism cuts in strides: a placement of its own kind, no ``Shard``.
+            placed = zip(parameter.device_mesh.shape, parameter.placements, strict=True)
+            ranks //= math.prod(size for size, placement in placed if not placement.is_replicate())
         return ranks
 
     def _gradients(self) -> dict[str, Tensor]:
