@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import BeforeValidator, Field
 
 from shikomi.errors import RecipeError
 from shikomi.recipe.page import WHERE_ONLY, Page
@@ -18,15 +18,6 @@ _RANGE = re.compile(r"^\s*(rows\s+)?(\d+)(?:\s*-\s*(\d+))?\s*$")
 
 Share = Annotated[float, BeforeValidator(parse_share)]
 """A share of the run: ``"60%"`` or ``0.6``."""
-
-
-def _range(text: str) -> str:
-    skipped([text], 1)
-    return text
-
-
-Range = Annotated[str, AfterValidator(_range)]
-"""Steps ``"1200-1300"`` or rows ``"rows 5000-5100"``, both ends included, counted from 1."""
 
 
 class WeightChange(Page):

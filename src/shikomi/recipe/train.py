@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from shikomi.recipe.lora import LoraPage
-from shikomi.recipe.mixture import MixtureSource, Range
+from shikomi.recipe.mixture import MixtureSource, skipped
 from shikomi.recipe.page import WHEN_GIVEN, WHERE_ONLY, Count, Page
 
 
@@ -64,7 +64,7 @@ class TrainPage(Page):
     """Seed of the initial weights and of the order of rows."""
     mixture: list[MixtureSource] = Field(default=[], json_schema_extra=WHEN_GIVEN)
     """Token folders to read text from, one table each with its weight; none: the corpus alone."""
-    skip: list[Range] = Field(default=[], json_schema_extra=WHEN_GIVEN)
+    skip: list[str] = Field(default=[], json_schema_extra=WHEN_GIVEN)
     """Data passed over, what follows moving up: steps as ``"1200-1300"`` or rows as ``"rows 5000-5100"``, counted from
     1 in the order without skips, both ends included."""
     optim: OptimPage = OptimPage()
@@ -72,6 +72,12 @@ class TrainPage(Page):
     """Train low-rank adapters instead of all weights; none by default."""
     checkpoint_steps: int = Field(default=100, ge=1, json_schema_extra=WHERE_ONLY)
     """Steps between checkpoints: what is lost at most when a run is cut off."""
+
+    @field_validator("skip")
+    @classmethod
+    def _ranges(cls, given: list[str]) -> list[str]:
+        skipped(given, 1)
+        return given
 
 
 class AnnealPage(TrainPage):
