@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
 from shikomi.data.dialogue import Dialogue, Message, Preference, write_rows
 from shikomi.errors import DataError, RecipeError
-from shikomi.io import read_json
+from shikomi.io import read_json, write_json
 from shikomi.model import weights
+from shikomi.recipe.lora import LoraPage
+from shikomi.recipe.mesh import TrainingSite
 from shikomi.recipe.model import ModelPage
 from shikomi.recipe.tokenizer import TokenizerPage
 from shikomi.recipe.train import AnnealPage, TrainPage
@@ -106,3 +109,54 @@ def test_what_cannot_fit_is_said_first(world, tmp_path):
     out.mkdir()
     with pytest.raises(DataError, match="none of 6 preference pairs fits into 16 tokens"):
         dpo(DpoPage(pairs=4), tmp_path, world / "dialogues", world / "tokenizer", codec, out)
+
+
+def test_adapters_are_trained_alone_and_end_in_the_weights(world, tmp_path):
+    tokens, tokenizer, dialogues = world / "tokens", world / "tokenizer", world / "dialogues"
+    codec, adapters = Codec(tokenizer), LoraPage(rank=4, targets=["q_proj", "up_proj"])
+    outs = {name: tmp_path / name for name in ("pretrain", "sft", "dpo")}
+    for out in outs.values():
+        out.mkdir()
+    pretrain(TrainPage(tokens=512, **SMALL), SHAPE, None, tokens, tokenizer, codec, outs["pretrain"])
+    page = SftPage(tokens=1024, lora=adapters, **SMALL)
+    facts = sft(page, outs["pretrain"], tokens, dialogues, tokenizer, codec, outs["sft"])
+    assert facts["final_loss"] < facts["first_loss"]
+    facts = dpo(
+        DpoPage(pairs=12, batch_pairs=4, lora=adapters), outs["sft"], dialogues, tokenizer, codec, outs["dpo"],
+        site=TrainingSite(precision="float32"),
+    )  # fmt: skip
+    # The reference is the model without adapters: at first the margin is zero.
+    rows = [json.loads(line) for line in (outs["dpo"] / "metrics.jsonl").read_text().splitlines()]
+    assert rows[0]["loss"] == pytest.approx(0.693147, abs=1e-5)
+    for before, after in (("pretrain", "sft"), ("sft", "dpo")):
+        old, new = (weights.load_tensors(outs[name] / "model.safetensors") for name in (before, after))
+        adapter = weights.load_tensors(outs[after] / "adapter" / "adapter_model.safetensors")
+        assert read_json(outs[after] / "adapter" / "adapter_config.json")["base_model_name_or_path"] == before
+        assert old.keys() == new.keys()
+        changed = {name for name in old if not old[name].equal(new[name])}
+        assert changed == {f"model.layers.0.{name}.weight" for name in ("self_attn.q_proj", "mlp.up_proj")}
+        for name in changed:
+            stem = "base_model.model." + name.removesuffix(".weight")
+            product = adapter[f"{stem}.lora_B.weight"] @ adapter[f"{stem}.lora_A.weight"]
+            assert new[name].sub(old[name]).allclose(32.0 / 4 * product, atol=1e-6)
+
+
+def test_tokens_of_another_vocabulary_are_refused(world, tmp_path):
+    tokens = tmp_path / "tokens"
+    shutil.copytree(world / "tokens", tokens)
+    index = read_json(tokens / "index.json")
+    codec = Codec(world / "tokenizer")
+    write_json(tokens / "index.json", index | {"vocab_size": codec.vocab_size + 1})
+    page = TrainPage(tokens=512, **SMALL)
+    with pytest.raises(DataError, match=f"vocabulary of {codec.vocab_size + 1}, the tokenizer has"):
+        pretrain(page, SHAPE, None, tokens, world / "tokenizer", codec, tmp_path)
+    base = tmp_path / "base"
+    base.mkdir()
+    pretrain(TrainPage(tokens=0, **SMALL), SHAPE, None, world / "tokens", world / "tokenizer", codec, base)
+    tensors = weights.load_tensors(base / "model.safetensors")
+    tensors["model.embed_tokens.weight"] = tensors["model.embed_tokens.weight"][:300]
+    weights.save_tensors(base / "model.safetensors", tensors)
+    write_json(base / "config.json", read_json(base / "config.json") | {"vocab_size": 300})
+    with pytest.raises(DataError, match="the model has rows for 300") as told:
+        pretrain(page, SHAPE, base, world / "tokens", world / "tokenizer", codec, tmp_path)
+    assert told.value.hint == "encode the corpus with the model's own tokenizer"

@@ -11,13 +11,14 @@ from shikomi.errors import RecipeError
 from shikomi.io import read_json, write_json
 from shikomi.log import Progress, silent
 from shikomi.model import lora, weights
-from shikomi.model.config import from_page
+from shikomi.model.config import ModelConfig, from_page
 from shikomi.model.transformer import Transformer, initialise
 from shikomi.recipe.mesh import ONE_PROCESS, TrainingSite
 from shikomi.recipe.model import ModelPage
 from shikomi.recipe.train import AnnealPage, TrainPage
 from shikomi.train.batches import Ahead, Sources
 from shikomi.train.loop import FitSpec, fit
+from shikomi.train.memory import check_memory
 from shikomi.train.objective import NextToken
 from shikomi.train.text import Codec, Folders, anneal_rows, num_steps, pretrain_rows, row_batches
 
@@ -37,13 +38,15 @@ def pretrain(
     Raises:
         RecipeError: sequences longer than the model's context, or a source read more often than it may.
         DataError: too few tokens, or a base that cannot be read or has another vocabulary.
+        MachineError: more memory than there is.
     """
+    config = from_page(shape, codec.vocab_size) if base is None else weights.read_config(base)
+    check_stage(config, page, "pretrain", site, scratch=base is None)
     if base is None:
-        model = Transformer(from_page(shape, codec.vocab_size))
+        model = Transformer(config)
         initialise(model, page.seed)
     else:
         model, _ = weights.load(base)
-    check_lengths(page.sequence_tokens, model, "pretrain")
     lora.adapt(model, page.lora, page.seed)
     rows = pretrain_rows(page, tokens, codec, model.config.vocab_size, folders)
     facts = run_rows(model, rows, page, out, site, progress)
@@ -55,8 +58,8 @@ def anneal(
     folders: Folders = MappingProxyType({}), site: TrainingSite = ONE_PROCESS, progress: Progress = silent,
 ) -> dict[str, Any]:  # fmt: skip
     """Go on from the base with tuning dialogues mixed into replayed crawl text; the loss covers every token."""
+    check_stage(weights.read_config(before), page, "anneal", site)
     model, _ = weights.load(before)
-    check_lengths(page.sequence_tokens, model, "anneal")
     lora.adapt(model, page.lora, page.seed)
     rows, talk = anneal_rows(page, tokens, dialogues, codec, model.config.vocab_size, folders)
     facts = run_rows(model, rows, page, out, site, progress)
@@ -64,18 +67,31 @@ def anneal(
     return finish(model, tokenizer, out, facts, before, 1 - page.dialogue_share, page.dialogue_share)
 
 
-def check_lengths(sequence_tokens: int, model: Transformer, stage: str) -> None:
-    """Refuse sequences that the model has no positions for.
+def check_stage(config: ModelConfig, page: Any, stage: str, site: TrainingSite, *, scratch: bool = False) -> None:
+    """Refuse what cannot be trained here, before a weight is drawn or read.
+
+    Args:
+        config: the model's shape.
+        page: the stage's, with tokens, batch_tokens and sequence_tokens.
+        stage: its name in the recipe.
+        scratch: whether the recipe says how large the model is.
 
     Raises:
-        RecipeError: longer than the model's context.
+        RecipeError: sequences longer than the model's context.
+        MachineError: more memory than there is.
     """
-    if sequence_tokens > model.config.max_tokens:
+    if page.sequence_tokens > config.max_tokens:
         raise RecipeError(
-            f"{stage}.sequence_tokens = {sequence_tokens} is longer than the model's context",
+            f"{stage}.sequence_tokens = {page.sequence_tokens} is longer than the model's context",
             where=f"{stage}.sequence_tokens",
-            hint=f"at most {model.config.max_tokens}",
+            hint=f"at most {config.max_tokens}",
         )
+    if page.tokens:
+        check_memory(
+            config, stage, page.optim, site,
+            rows=page.micro_batch_sequences, step_rows=page.batch_tokens // page.sequence_tokens,
+            sequence_tokens=page.sequence_tokens, lora=page.lora, scratch=scratch,
+        )  # fmt: skip
 
 
 def run_rows(
@@ -108,7 +124,8 @@ def finish(
 ) -> dict[str, Any]:
     """Write the model folder and ``summary.json``: what this model has seen since its first weights.
 
-    Of several ranks the main one writes; all return the same facts.
+    Of several ranks the main one writes; all return the same facts. Adapters are merged into the weights, and stand by
+    themselves in ``adapter/`` beside them.
     """
     earlier = read_json(before / "summary.json") if before is not None else {}
     positions = facts["positions"]
@@ -120,6 +137,9 @@ def finish(
         "stage": {name: value for name, value in facts.items() if name not in TIMES},
     }
     if is_main():
+        if lora.adapters(model):
+            lora.save_adapter(model, out / "adapter", before.name if before is not None else None)
+            lora.merge(model)
         weights.save(model, out, tokenizer)
         write_json(out / "summary.json", summary)
     return {**facts, **{name: value for name, value in summary.items() if name != "stage"}}

@@ -22,7 +22,9 @@ from shikomi.model.linear_loss import log_probs
 from shikomi.model.transformer import Transformer
 from shikomi.recipe.mesh import ONE_PROCESS, TrainingSite
 from shikomi.recipe.tune import DpoPage
-from shikomi.train.loop import FitSpec, autocast, device, fit
+from shikomi.train.device import autocast, device
+from shikomi.train.loop import FitSpec, fit
+from shikomi.train.memory import check_memory
 from shikomi.train.order import mix, permute
 from shikomi.train.stretch import Codec, finish
 
@@ -118,11 +120,11 @@ class PairBatches:
         number, inside = divmod(place, len(self.pairs))
         return permute(inside, len(self.pairs), mix(self.page.seed ^ mix(number)))
 
-    def step(self, step: int) -> list[PairBatch]:
-        """The micro-batches of step ``step``."""
+    def step(self, step: int, part: tuple[int, int] = (0, 1)) -> list[PairBatch]:
+        """The micro-batches of step ``step`` that part i of n, ``part`` = (i, n), takes."""
         first = step * self.page.batch_pairs
         last = min(first + self.page.batch_pairs, self.page.pairs)
-        chosen = [self.index(place) for place in range(first, last)]
+        chosen = [self.index(place) for place in range(first + part[0], last, part[1])]
         size = self.page.micro_batch_pairs
         return [self._build(chosen[start : start + size]) for start in range(0, len(chosen), size)]
 
@@ -144,7 +146,9 @@ def encode_pairs(preferences: list[Preference], codec: Codec, max_tokens: int) -
 
 
 @torch.no_grad()
-def reference_log_probs(model: Transformer, pairs: list[tuple[Side, Side]], pad_id: int, batch_pairs: int) -> Tensor:
+def reference_log_probs(
+    model: Transformer, pairs: list[tuple[Side, Side]], pad_id: int, batch_pairs: int, precision: str = "auto"
+) -> Tensor:
     """The reference's answer log-prob sums, float32 [2, pairs], by the same kernel and dtype as the policy's."""
     where = device()
     model.to(where).eval()
@@ -153,7 +157,7 @@ def reference_log_probs(model: Transformer, pairs: list[tuple[Side, Side]], pad_
         members = pairs[start : start + batch_pairs]
         for side in (0, 1):
             padded = [part.to(where) for part in pad_sides([pair[side] for pair in members], pad_id)]
-            with autocast(where):
+            with autocast(where, precision):
                 out[side, start : start + len(members)] = answer_log_probs(model, *padded).cpu()
     return out
 
@@ -173,8 +177,9 @@ def dpo(
 
     Raises:
         DataError: no pair fits into the model's context.
+        MachineError: more memory than there is.
     """
-    model, config = weights.load(before)
+    config = weights.read_config(before)
     preferences = list(read_preferences(dialogues / "preferences.jsonl"))
     pairs, too_long = encode_pairs(preferences, codec, config.max_tokens)
     if not pairs:
@@ -183,15 +188,20 @@ def dpo(
             where=str(dialogues / "preferences.jsonl"),
             hint="raise model.max_tokens, or bring shorter answers",
         )
+    lengths = sum(len(side.ids) for pair in pairs for side in pair) / (2 * len(pairs))
+    check_memory(
+        config, "dpo", page.optim, site, rows=2 * page.micro_batch_pairs, step_rows=2 * page.batch_pairs,
+        sequence_tokens=round(lengths), lora=page.lora,
+    )  # fmt: skip
+    model, _ = weights.load(before)
     # The reference is the model before its first update and without adapters: no second copy is needed.
-    reference = reference_log_probs(model, pairs, codec.pad_id, page.micro_batch_pairs)
+    reference = reference_log_probs(model, pairs, codec.pad_id, page.micro_batch_pairs, site.precision)
     lora.adapt(model, page.lora, page.seed)
     batches = PairBatches(pairs, reference, page, codec.pad_id)
     steps = -(-page.pairs // page.batch_pairs)
     spec = FitSpec(steps, page.optim, page.checkpoint_steps, unit="pairs")
     objective = DpoObjective(page.beta, page.chosen_nll)
     facts: dict[str, Any] = fit(model, objective, batches, spec, out, site=site, progress=progress)
-    lengths = sum(len(side.ids) for pair in pairs for side in pair) / (2 * len(pairs))
     # Policy forward and backward: 6 · parameters a token, as next-token training; the reference adds 2.
     facts |= {"flops": config.flops_per_token(round(lengths)) * facts["positions"] * 4 / 3}
     facts |= {"pairs": page.pairs, "pairs_distinct": len(pairs), "pairs_too_long": too_long}

@@ -9,7 +9,7 @@ from shikomi.log import Progress, silent
 from shikomi.model import lora, weights
 from shikomi.recipe.mesh import ONE_PROCESS, TrainingSite
 from shikomi.recipe.tune import SftPage
-from shikomi.train.stretch import check_lengths, finish, run_rows
+from shikomi.train.stretch import check_stage, finish, run_rows
 from shikomi.train.text import Codec, sft_rows
 
 
@@ -18,8 +18,8 @@ def sft(
     site: TrainingSite = ONE_PROCESS, progress: Progress = silent,
 ) -> dict[str, Any]:  # fmt: skip
     """Tune the model in ``before`` on dialogues; only assistant turns and their end token are learned from."""
+    check_stage(weights.read_config(before), page, "sft", site)
     model, _ = weights.load(before)
-    check_lengths(page.sequence_tokens, model, "sft")
     lora.adapt(model, page.lora, page.seed)
     rows, talk = sft_rows(page, tokens, dialogues, codec, model.config.vocab_size)
     facts = run_rows(model, rows, page, out, site, progress)
