@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
+
 _DECLARED = re.compile(rb"""(?:charset|encoding)\s*=\s*["']?\s*([A-Za-z0-9_.:\-]+)""", re.IGNORECASE)
 _DECLARED_TEXT = re.compile(r"""charset\s*=\s*["']?\s*([A-Za-z0-9_.:\-]+)""")
 _HEAD_BYTES = 4096
@@ -25,8 +27,8 @@ _ANY_BYTES = re.compile("cp125|iso-?8859|latin|windows-125|koi8|mac")
 _MIN_HIRAGANA = 20
 """Hiragana that make a guess at a Japanese charset surer than such a declaration."""
 _ISO2022 = re.compile(rb"\x1b\$[@B]")
-_HALF_WIDTH_KANA = re.compile("[\uff61-\uff9f]")
-_HIRAGANA = re.compile("[\u3041-\u3096]")
+_HALF_WIDTH_KANA = (0xFF61, 0xFF9F)
+_HIRAGANA = (0x3041, 0x3096)
 
 
 def declared(payload: bytes, content_type: str) -> list[str]:
@@ -56,7 +58,7 @@ def decode(payload: bytes, content_type: str = "") -> tuple[str, str] | None:
     if payload[:2] in (b"\xff\xfe", b"\xfe\xff"):
         text = _strict(payload, "utf-16")
         return (text, "utf-16") if text is not None else None
-    if _ISO2022.search(payload):
+    if b"\x1b" in payload and _ISO2022.search(payload):
         text = _strict(payload, "iso2022_jp")
         if text is not None:
             return text, "iso2022_jp"
@@ -68,8 +70,8 @@ def decode(payload: bytes, content_type: str = "") -> tuple[str, str] | None:
     if said:
         return said
     guesses = [guess for name in _UNDECLARED if (guess := _first_that_fits(payload, [name]))]
-    best = max(guesses, key=lambda guess: len(_HIRAGANA.findall(guess[0])), default=None)
-    if best and len(_HIRAGANA.findall(best[0])) >= _MIN_HIRAGANA:
+    best = max(guesses, key=lambda guess: _count(guess[0], _HIRAGANA), default=None)
+    if best and _count(best[0], _HIRAGANA) >= _MIN_HIRAGANA:
         return best
     return _first_that_fits(payload, names) or best or _tolerant(payload, names)
 
@@ -100,8 +102,15 @@ def _mistaken(text: str, name: str) -> bool:
     """Whether a text read as Shift_JIS is EUC-JP in truth: its kana pairs turn into half-width katakana."""
     if name != "cp932":
         return False
-    half_width = len(_HALF_WIDTH_KANA.findall(text))
-    return half_width > 20 and half_width > len(_HIRAGANA.findall(text))
+    half_width = _count(text, _HALF_WIDTH_KANA)
+    return half_width > 20 and half_width > _count(text, _HIRAGANA)
+
+
+def _count(text: str, letters: tuple[int, int]) -> int:
+    """How many characters of a text are between two, both of them too."""
+    units = np.frombuffer(text.encode("utf-16-le", "surrogatepass"), dtype="<u2")
+    first, last = letters
+    return int(np.count_nonzero(units - np.uint16(first) <= np.uint16(last - first)))  # smaller ones wrap around
 
 
 def _tolerant(payload: bytes, names: list[str]) -> tuple[str, str] | None:

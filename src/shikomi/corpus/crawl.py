@@ -237,7 +237,8 @@ def _decode_http(block: bytes, limit: int) -> tuple[HeaderMap | None, bytes]:
 
     Crawlers write bodies already decoded and leave the server's header in place; then the body is taken as it is.
     """
-    encoded = _ENCODED.search(block, 0, _HEADER_BYTES)
+    end = block.find(b"\r\n\r\n", 0, _HEADER_BYTES)
+    encoded = _ENCODED.search(block, 0, end if end >= 0 else _HEADER_BYTES)
     if encoded and _expands(block, encoded[1].decode("ascii", "replace").lower().split(","), limit):
         record = _parsed(block, "none")
         return record.http_headers if record else None, bytes(limit)

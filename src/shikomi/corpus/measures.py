@@ -20,7 +20,8 @@ import numpy as np
 from shikomi.data.document import MEASURES
 
 _SENTENCE = re.compile("[^。．！？!?\n]+[。．！？!?]?")
-_EXTRA_STOPS = re.compile("(?:(?<=[。．！？!?\n])|\\A)[。．！？!?]+")
+_STOPS = "。．！？!?"
+_EXTRA_STOPS = re.compile(f"[{_STOPS}](?<=[{_STOPS}\n][{_STOPS}])[{_STOPS}]*")  # a class first is found fast
 _ELLIPSIS_AT_LINE_END = re.compile(r"[・…][^\S\n]*(?=\n|\Z)")
 
 HIRAGANA, KATAKANA, KANJI, KUTEN, TOTEN, LONG_VOWEL, SPACE, OTHER = 1, 2, 3, 4, 5, 6, 7, 0
@@ -53,7 +54,8 @@ def code_points(text: str) -> np.ndarray:
 
 def class_counts(points: np.ndarray) -> np.ndarray:
     """How many characters of each class there are, int64 [8]."""
-    return np.bincount(_CLASS[np.minimum(points, 0xFFFF)], minlength=8)
+    classes = _CLASS.take(points, mode="clip")  # the last entry, U+FFFF, is of no class
+    return np.array([np.count_nonzero(classes == number) for number in range(8)])
 
 
 def measure(text: str) -> dict[str, float]:
@@ -70,11 +72,15 @@ def _share(part: float, whole: float) -> float:
 
 def _distinct(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The different characters of a text in order, uint32, and how often each occurs, int64."""
-    ordered = np.sort(points)
-    first = np.ones(len(ordered), dtype=bool)
-    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
-    starts = np.flatnonzero(first)
-    return ordered[starts], np.diff(starts, append=len(ordered))
+    if not len(points):
+        return points, np.zeros(0, dtype=np.int64)
+    if points.max() < len(_CLASS):
+        seen = np.zeros(len(_CLASS), dtype=bool)
+        seen[points] = True
+        distinct = np.flatnonzero(seen).astype(np.uint32)
+        numbers = _numbered(points, distinct)
+        return distinct, np.bincount(numbers, minlength=len(distinct) + 1)[1:]
+    return np.unique(points, return_counts=True)
 
 
 def _letters(distinct: np.ndarray, counts: np.ndarray, length: int) -> dict[str, float]:
@@ -101,7 +107,10 @@ def _sentences(text: str) -> dict[str, float]:
     lengths = list(map(len, sentences))
     characters = sum(lengths)
     # With no stop after another stop or at a line's start, a line is its sentences.
-    paragraphs = (text if characters + text.count("\n") == len(text) else _EXTRA_STOPS.sub("", text)).split("\n")
+    if characters + text.count("\n") == len(text):
+        paragraphs = text.split("\n")
+    else:
+        paragraphs = _EXTRA_STOPS.sub("", text.lstrip(_STOPS)).split("\n")
     # A sentence without a stop ends where its line does.
     ellipses = len(_ELLIPSIS_AT_LINE_END.findall(text)) if "…" in text or "・" in text else 0
     same_lines, same_line_characters = _duplicates(paragraphs)

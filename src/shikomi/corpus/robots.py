@@ -42,8 +42,8 @@ def signs(html: str, headers: Headers = ()) -> str:
     found: set[str] = set()
     for name, value in headers.items() if isinstance(headers, Mapping) else headers:
         _take(name.strip().lower(), value, found)
-    plain_end = html.find("</head", 0, _HEAD_CHARACTERS)
-    head = html[: plain_end if plain_end >= 0 else _HEAD_CHARACTERS]
+    ends = (html.find(sign, 0, _HEAD_CHARACTERS) for sign in ("</head", "</HEAD", "<body", "<BODY"))
+    head = html[: next((end for end in ends if end >= 0), _HEAD_CHARACTERS)]
     if any(hint in head for hint in _HINTS):
         end = _BODY.search(head)
         for tag in _META.findall(_without_comments(head[: end.start()] if end else head)):
