@@ -25,9 +25,10 @@ def test_recomputation_gathers_again_in_step(crews):
     assert differ(alone(steps=10), run) <= 1e-6
 
 
-def test_preferences_are_tuned_alike_with_each_sequence_whole(crews):
+@pytest.mark.parametrize(("ranks", "mesh"), [(2, {"context": 2}), (4, {"context": 2, "tensor": 2})])
+def test_preferences_are_tuned_alike_with_each_sequence_whole(ranks, mesh, crews):
     plain = {"rows": shares.prefer()}
-    run = {"rows": crews(2).run("tests.laws.shares:prefer", mesh={"context": 2})[0]}
+    run = {"rows": crews(ranks).run("tests.laws.shares:prefer", mesh=mesh)[0]}
     for name in ("loss", "margin", "chosen_logp", "grad_norm"):
         assert differ(plain, run, name) <= 1e-5
     assert [row["tokens"] for row in run["rows"]] == [row["tokens"] for row in plain["rows"]]

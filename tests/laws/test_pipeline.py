@@ -40,9 +40,14 @@ def test_an_untied_head_a_padded_vocabulary_and_uneven_micro_batches(schedule, c
     compare(alone(config=shape, steps=10, micro_rows=3), run, {10: 1e-6})
 
 
-@pytest.mark.parametrize(
-    "mesh", [{"pipeline": 2, "context": 2}, {"pipeline": 2, "shard": 2, "schedule": "zero-bubble"}]
-)
+COMPOSED = [
+    {"pipeline": 2, "context": 2},
+    {"pipeline": 2, "shard": 2, "schedule": "zero-bubble"},
+    {"pipeline": 2, "tensor": 2, "schedule": "interleaved"},
+]
+
+
+@pytest.mark.parametrize("mesh", COMPOSED, ids=lambda mesh: "-".join(mesh))
 def test_pipelines_compose(mesh, crews, tmp_path):
     run = train(crews(4), tmp_path, mesh=mesh, steps=20, site={"recompute": mesh.get("context", 1) > 1})
     assert differ(alone(config=LAYERS, kind="adamw", steps=20), run) <= 1e-6

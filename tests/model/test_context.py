@@ -103,5 +103,5 @@ def test_sequences_that_do_not_cut_are_refused():
     check_lengths(32, 4)
     with pytest.raises(RecipeError, match="12 tokens do not cut into 8 equal pieces") as caught:
         check_lengths(12, 4)
-    assert caught.value.where == "training.mesh.context"
+    assert caught.value.where == "site: training.mesh.context"
     assert "multiple of 8" in str(caught.value.hint)

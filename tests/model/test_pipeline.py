@@ -41,7 +41,7 @@ def test_stages_are_balanced_and_the_head_counts():
 def test_fewer_layers_than_stages_are_refused():
     with pytest.raises(RecipeError, match="5 layers cannot be cut into 6 pipeline stages") as caught:
         plan_stages(CONFIG, 6)
-    assert caught.value.where == "training.mesh.pipeline"
+    assert caught.value.where == "site: training.mesh.pipeline"
     assert "at most 5 stages" in str(caught.value.hint)
 
 

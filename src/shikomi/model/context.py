@@ -94,11 +94,13 @@ class Context:
     Attributes:
         rank, ranks: which of how many share a sequence.
         gather: brings the ranks' parts together.
+        multiple: a rank's positions come in multiples of this (the ranks of a tensor axis share them).
     """
 
     rank: int
     ranks: int
     gather: Gather
+    multiple: int = 1
 
     @property
     def pieces(self) -> tuple[int, int]:
@@ -190,7 +192,7 @@ class WholeSequences:
         self.config = model.config
 
     @property
-    def head_weight(self) -> Tensor:
+    def head_weight(self) -> Any:
         """The output matrix [V, D]."""
         return self.model.head_weight
 
@@ -202,7 +204,7 @@ class WholeSequences:
         """Hidden states [B, T, D] of plain causal rows; T may be any number (rows are padded on the right)."""
         assert mask is None, "documents are cut with their batch"
         tokens = tokens_BT.shape[1]
-        padded = F.pad(tokens_BT, (0, -tokens % (2 * self.context.ranks)))
+        padded = F.pad(tokens_BT, (0, -tokens % (2 * self.context.ranks * self.context.multiple)))
         return self.context.join(self.model(self.context.cut(padded)))[:, :tokens]
 
 
@@ -222,7 +224,7 @@ def check_lengths(sequence_tokens: int, ranks: int) -> None:
     if sequence_tokens % (2 * ranks):
         raise RecipeError(
             f"sequences of {sequence_tokens} tokens do not cut into {2 * ranks} equal pieces",
-            where="training.mesh.context",
+            where="site: training.mesh.context",
             hint=f"every one of {ranks} context ranks holds two pieces: "
             f"take sequence_tokens as a multiple of {2 * ranks}, or another context",
         )

@@ -32,7 +32,7 @@ def plan_stages(config: ModelConfig, stages: int) -> list[range]:
     if stages > config.layers:
         raise RecipeError(
             f"{config.layers} layers cannot be cut into {stages} pipeline stages",
-            where="training.mesh.pipeline",
+            where="site: training.mesh.pipeline",
             hint=f"a stage holds at least one layer: at most {config.layers} stages "
             "(the interleaved and zero-bubble schedules make two of each rank)",
         )

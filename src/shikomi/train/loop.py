@@ -25,11 +25,12 @@ from shikomi.errors import ShikomiError
 from shikomi.io import atomic
 from shikomi.log import Progress, silent, tell
 from shikomi.model.context import Context, share_sequences
-from shikomi.model.parallel import accumulate, become, parallelize, plain_copy, restore
+from shikomi.model.parallel import accumulate, become, holds_gradients, parallelize, plain_copy, restore
 from shikomi.model.transformer import Transformer
 from shikomi.recipe.mesh import ONE_PROCESS, TrainingSite
 from shikomi.recipe.train import OptimPage
 from shikomi.train.checkpoint import MODEL, Checkpoints, load
+from shikomi.train.device import autocast
 from shikomi.train.metrics import Gauge, note
 from shikomi.train.objective import Objective
 from shikomi.train.optim import Optimiser
@@ -76,19 +77,6 @@ class FitSpec:
     """Training FLOPs of the model a position, for MFU; 0: not known."""
 
 
-def device() -> torch.device:
-    """Where this process computes: the first CUDA device, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def autocast(where: torch.device, precision: str = "auto") -> Any:
-    """Matrix products in a site's ``precision``; ``auto``: bfloat16 on CUDA, AVX-512 BF16 and AMX, else float32."""
-    has = where.type == "cuda" or getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
-    if precision == "float32" or (precision == "auto" and not has):
-        return nullcontext()
-    return torch.autocast(where.type, dtype=torch.bfloat16)
-
-
 def fit(
     model: Transformer,
     objective: Objective,
@@ -126,8 +114,7 @@ def fit(
     check_writers(site.writers)
     world = open_world(site.mesh) if world is None else world
     plain = plain_copy(model)
-    model.to(world.device).train()
-    engine = _engine(model, world, site)
+    engine = _engine(model.train(), world, site)
     half = world.device.type == "cuda" and site.precision != "float32"
     optimiser = Optimiser(model, spec.optim, world, torch.bfloat16 if half else None)
     rows_path = out / "scratch" / "metrics.jsonl"
@@ -230,13 +217,14 @@ class Accumulation:
 
     def __init__(self, model: Transformer, world: World, precision: str) -> None:
         self.model, self.world, self.precision = model, world, precision
+        self.holds = holds_gradients(model, world.device)
 
     def backward(self, objective: Objective, micros: Sequence[Any], weight: float) -> tuple[float, dict[str, float]]:
-        """See ``Engine``; gradients are summed over ranks once, after the last micro-batch."""
+        """See ``Engine``; where memory allows, gradients are summed over ranks once, after the last micro-batch."""
         where = self.world.device
         total, sums = torch.zeros((), dtype=torch.float64, device=where), {}
         for number, micro in enumerate(micros):
-            accumulate(self.model, last=number == len(micros) - 1)
+            accumulate(self.model, last=number == len(micros) - 1, holds=self.holds)
             with autocast(where, self.precision):
                 loss, extra = objective.loss(self.model, micro.to(where))
             (loss / weight).backward()
@@ -247,19 +235,20 @@ class Accumulation:
 
 
 def _engine(model: Transformer, world: World, site: TrainingSite) -> Engine:
+    """Lay the model out; only the parts that this rank keeps come to its device."""
     if world.context_size > 1:
         share_sequences(model, _context(world))
     if world.stages == 1:
-        parallelize(model, world.mesh, site)
+        parallelize(model, world.mesh, world.device, site)
         return Accumulation(model, world, site.precision)
-    stages = open_stages(model, world, site.mesh.schedule)
+    stages = open_stages(model, world, site)
     for stage in stages:
-        parallelize(stage, world.mesh, site)
+        parallelize(stage, world.mesh, world.device, site)
     return Pipeline(stages, world, site.mesh.schedule, lambda: autocast(world.device, site.precision))
 
 
 def _context(world: World) -> Context:
-    return Context(world.context_rank, world.context_size, world.gather_context)
+    return Context(world.context_rank, world.context_size, world.gather_context, world.tensor_size)
 
 
 def _step(

@@ -6,6 +6,7 @@ All ranks of a pipeline have the step's micro-batches; between stages only hidde
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, cast
@@ -17,9 +18,10 @@ from torch.distributed.pipelining import PipelineStage, schedules
 from torch.distributed.tensor import DTensor
 
 from shikomi.compute.mesh import World
-from shikomi.errors import MachineError
+from shikomi.errors import MachineError, RecipeError
 from shikomi.model.pipeline import Answer, Asked, Question, Stage, cut, fill, plan_stages
 from shikomi.model.transformer import Transformer
+from shikomi.recipe.mesh import TrainingSite
 from shikomi.train.objective import Objective
 
 STAGES_PER_RANK = {"1f1b": 1, "interleaved": 2, "zero-bubble": 2}
@@ -33,14 +35,15 @@ PAD_POSITIONS = 64
 """Rows of varying length are padded to a multiple of this, so that few shapes occur (each needs buffers of its own)."""
 
 
-def open_stages(model: Transformer, world: World, schedule: str) -> list[Stage]:
+def open_stages(model: Transformer, world: World, site: TrainingSite) -> list[Stage]:
     """Cut ``model`` in place and give the stages of this rank, first to last.
 
     Raises:
-        RecipeError: fewer layers than stages.
+        RecipeError: fewer layers than stages, or a schedule that cannot be had with what else the site wants.
         MachineError: this PyTorch does not have the schedule.
     """
-    check_schedule(schedule)
+    schedule = site.mesh.schedule
+    _check_schedule(schedule, site.compile)
     stages = world.stages * STAGES_PER_RANK[schedule]
     numbers = range(world.stage, stages, world.stages)
     return cut(model, plan_stages(model.config, stages), numbers)
@@ -117,8 +120,14 @@ class Pipeline:
         lengths = {tokens_BT.shape[1] for tokens_BT, _ in questions} | {self._shape[2] or questions[0][0].shape[1]}
         # Rows of one length keep it; where lengths vary, few shapes should occur: each costs a new schedule.
         self._varies |= len(lengths) > 1
-        longest = max(tokens_BT.shape[1] for tokens_BT, _ in questions)
-        return longest + (-longest % PAD_POSITIONS if self._varies else 0)
+        longest, ranks = max(tokens_BT.shape[1] for tokens_BT, _ in questions), self.world.tensor_size
+        if longest % ranks and any(mask is not None for _, mask in questions):
+            raise RecipeError(
+                f"rows of {longest} tokens cannot be shared by {ranks} ranks",
+                where="site: training.mesh.tensor",
+                hint=f"take sequence_tokens as a multiple of tensor = {ranks}",
+            )
+        return longest + -longest % (math.lcm(PAD_POSITIONS, ranks) if self._varies else ranks)
 
     def _prepare(self, shape: tuple[int, int, int]) -> None:
         """A schedule for micro-batches of ``shape``: how many, rows, positions. The last one made is kept."""
@@ -127,7 +136,8 @@ class Pipeline:
         assert self.world.mesh is not None
         self._shape, group = shape, self.world.mesh.get_group("pipeline")
         token = torch.empty(1, dtype=torch.int64, device="meta")
-        size = (*shape[1:], self.stages[0].config.hidden_size)
+        # Ranks of a tensor axis hold parts of the sequence between layers.
+        size = (shape[1], shape[2] // self.world.tensor_size, self.stages[0].config.hidden_size)
         hidden = torch.empty(size, dtype=_kind(self.stages[0]), device="meta", requires_grad=True)
         made = [
             PipelineStage(
@@ -157,11 +167,12 @@ class Pipeline:
         """A tied embedding is at both ends: each gets the sum of both gradients, and so both make the same update."""
         for stage in self.stages:
             if stage.tied:
-                gradient = cast(Any, stage.embed_tokens).weight.grad
-                if gradient is None:
-                    continue
-                local = gradient.to_local() if isinstance(gradient, DTensor) else gradient
-                local.copy_(self.world.sum_ends(local))
+                weight = cast(Any, stage.embed_tokens).weight
+                if isinstance(weight, DTensor) and weight.grad is not None:
+                    weight.grad = weight.grad.redistribute(placements=weight.placements)
+                if weight.grad is not None:
+                    local = weight.grad.to_local() if isinstance(weight, DTensor) else weight.grad
+                    local.copy_(self.world.sum_ends(local))
 
     def _tell(self) -> tuple[float, dict[str, float]]:
         """What the last stage knows, on all stages."""
@@ -201,15 +212,16 @@ def _without_outputs(schedule: Any) -> dict[str, bool]:
     return {"return_outputs": False} if "return_outputs" in inspect.signature(schedule.step).parameters else {}
 
 
-def check_schedule(name: str) -> None:
-    """See that this PyTorch has a schedule.
-
-    Raises:
-        MachineError: it does not.
-    """
+def _check_schedule(name: str, compiled: bool) -> None:
     if not hasattr(schedules, _SCHEDULES[name]):
         raise MachineError(
             f"this PyTorch ({torch.__version__}) has no {name} schedule",
-            where="training.mesh.schedule",
+            where="site: training.mesh.schedule",
             hint="take 1f1b, or PyTorch 2.11 or newer",
+        )
+    if name == "zero-bubble" and compiled:
+        raise RecipeError(
+            "the zero-bubble schedule cannot take compiled layers apart into two backward passes",
+            where="site: training.mesh.schedule",
+            hint='take schedule = "interleaved", or compile = false',
         )
