@@ -6,6 +6,7 @@ import dataclasses
 import tempfile
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -82,11 +83,13 @@ def train(
     site: dict[str, Any] | None = None,
     config: dict[str, Any] | None = None,
     folder: str = "",
+    holds: bool = True,
 ) -> dict[str, Any]:
     """A run from scratch in a layout.
 
     Args:
         folder: one for all ranks; a pipeline's meet there. None needed otherwise.
+        holds: whether ranks hold whole gradients between micro-batches.
 
     Returns:
         Rows of the run; of the main rank, the trained weights by name; elements of the parameters that this rank held.
@@ -106,7 +109,8 @@ def train(
         parts = [p.to_local() if isinstance(p, DTensor) else p for p in model.parameters()]
         held.append(sum(part.numel() for part in parts))
 
-    with tempfile.TemporaryDirectory() as own:
+    memory = mock.patch("shikomi.train.loop.holds_gradients", return_value=holds)
+    with tempfile.TemporaryDirectory() as own, memory:
         fit(model, objective, batches, spec, Path(folder or own), site=page, writers=[kept], progress=count)
     weights = {name: p.detach().double() for name, p in model.named_parameters() if not p.is_meta}
     return {"rows": kept.rows, "weights": {name: v.numpy() for name, v in weights.items()}, "held": held[0]}
@@ -118,7 +122,7 @@ def score(mesh: dict[str, int], tokens: int, packed: bool = False) -> Any:
     world = open_world(page.mesh)
     model = Transformer(dataclasses.replace(CONFIG, vocab_size=67))
     initialise(model, 1)
-    parallelize(model, world.mesh, page)
+    parallelize(model, world.mesh, world.device, page)
     generator = torch.Generator().manual_seed(3)
     ids = torch.randint(0, 67, (2, tokens + 1), generator=generator)
     numbers = (torch.arange(tokens) * 2 // tokens).int().expand(2, -1)

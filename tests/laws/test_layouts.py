@@ -82,6 +82,13 @@ def test_eight_micro_batches_of_one_row_are_one_of_eight(crews):
         compare(whole, run, {20: 1e-6})
 
 
+@pytest.mark.parametrize("layout", ["fsdp-2", "hsdp-2x2"])
+def test_sums_of_parts_made_at_every_micro_batch_are_the_same(layout, crews):
+    ranks, mesh = LAYOUTS[layout]
+    run = crews(ranks).run(WORK, mesh=mesh, micro_rows=1, holds=False)[0]
+    compare(alone(micro_rows=8), run, {20: 1e-6})
+
+
 @pytest.mark.parametrize("rows_per_step", [5, 1])
 def test_rows_that_do_not_split_evenly_count_as_they_are(rows_per_step, crews):
     uneven = {"rows_per_step": rows_per_step, "micro_rows": 1, "steps": 50}

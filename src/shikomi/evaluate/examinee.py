@@ -19,7 +19,7 @@ from shikomi.model.answers import Options
 from shikomi.model.generate import Generator
 from shikomi.model.transformer import Transformer
 from shikomi.tokenizer.codec import Codec
-from shikomi.train.loop import device
+from shikomi.train.device import device
 
 BATCH_POSITIONS = 4096
 """Positions of a batch when texts are scored: about 0.3 s of work at 2.4M parameters on one core."""

@@ -34,11 +34,12 @@ from shikomi.model.transformer import RMSNorm, Transformer
 from shikomi.recipe.mesh import TrainingSite
 
 
-def parallelize(model: Transformer | Stage, mesh: DeviceMesh | None, site: TrainingSite) -> None:
+def parallelize(model: Transformer | Stage, mesh: DeviceMesh | None, device: torch.device, site: TrainingSite) -> None:
     """Spread ``model``, or one stage of it, over the ranks of ``mesh`` in place; it computes what the plain one does.
 
     Args:
         mesh: axes replicate, shard, context and tensor (a pipeline axis is not looked at); None: this process alone.
+        device: where this rank computes; parameters go there piece by piece, so that no rank needs room for them all.
         site: what to compile and recompute, and in which precision matrices are multiplied.
 
     Raises:
@@ -49,7 +50,7 @@ def parallelize(model: Transformer | Stage, mesh: DeviceMesh | None, site: Train
     if mesh is not None and mesh["tensor"].size() > 1:
         _share_products(model, layers, mesh["tensor"])
     if site.precision == "float8":
-        _use_float8(layers, mesh)
+        _use_float8(layers, mesh, device)
     for layer in layers:
         if site.recompute:
             layer.forward = _recomputed(layer.forward)
@@ -57,6 +58,7 @@ def parallelize(model: Transformer | Stage, mesh: DeviceMesh | None, site: Train
             layer.forward = torch.compile(layer.forward)
     if mesh is not None:
         _shard(model, layers, mesh, site)
+    model.to(device)
 
 
 def _share_products(model: Transformer | Stage, layers: list[Any], mesh: DeviceMesh) -> None:
@@ -105,8 +107,8 @@ def _even(forward: Callable[..., Tensor], ranks: int) -> Callable[..., Tensor]:
     return run
 
 
-def _use_float8(layers: list[Any], mesh: DeviceMesh | None) -> None:
-    check_float8(next(layers[0].parameters()).device)
+def _use_float8(layers: list[Any], mesh: DeviceMesh | None, device: torch.device) -> None:
+    check_float8(device)
     if mesh is not None and mesh["tensor"].size() > 1:
         raise RecipeError(
             'precision = "float8" and tensor parallelism do not go together yet',
@@ -190,10 +192,22 @@ def data_mesh(mesh: DeviceMesh) -> DeviceMesh | None:
     return mesh["replicate", name] if sizes["replicate"] > 1 else mesh[name]
 
 
-def accumulate(model: nn.Module, last: bool) -> None:
-    """Say before a backward pass whether it is the step's last: only then are gradients summed over ranks."""
+def holds_gradients(model: nn.Module, device: torch.device) -> bool:
+    """Whether a rank may hold whole gradients between micro-batches, instead of its part of their sum: they may take
+    an eighth of a GPU."""
+    whole = 4 * sum(parameter.numel() for parameter in model.parameters())
+    return device.type != "cuda" or whole <= torch.cuda.get_device_properties(device).total_memory / 8
+
+
+def accumulate(model: nn.Module, last: bool, holds: bool = True) -> None:
+    """Say before a backward pass whether it is the step's last: only then are gradients summed over ranks.
+
+    Where a rank does not hold whole gradients (``holds``), its part of the sum is made every time, and only copies of
+    the sharded model wait for the last.
+    """
     if isinstance(model, FSDPModule):
-        model.set_requires_gradient_sync(last)
+        model.set_requires_gradient_sync(last or not holds)
+        model.set_requires_all_reduce(last)
         model.set_is_last_backward(last)
 
 
@@ -213,7 +227,7 @@ def restore(model: nn.Module, plain: nn.Module, keep: bool) -> None:
     for name, parameter in model.named_parameters():
         value = parameter.detach()
         if isinstance(value, DTensor):
-            value = value.full_tensor()
+            value = value.full_tensor().cpu() if keep else value.full_tensor()
         if keep:
             owner, _, last = name.rpartition(".")
             plain.get_submodule(owner)._parameters[last] = nn.Parameter(value, parameter.requires_grad)

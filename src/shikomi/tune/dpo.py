@@ -22,6 +22,7 @@ from shikomi.model.linear_loss import log_probs
 from shikomi.model.transformer import Transformer
 from shikomi.recipe.mesh import ONE_PROCESS, TrainingSite
 from shikomi.recipe.tune import DpoPage
+from shikomi.train.batches import Ahead
 from shikomi.train.device import autocast, device
 from shikomi.train.loop import FitSpec, fit
 from shikomi.train.memory import check_memory
@@ -199,10 +200,12 @@ def dpo(
     lora.adapt(model, page.lora, page.seed)
     batches = PairBatches(pairs, reference, page, codec.pad_id)
     steps = -(-page.pairs // page.batch_pairs)
-    spec = FitSpec(steps, page.optim, page.checkpoint_steps, unit="pairs")
+    flops = config.flops_per_token(round(lengths))
+    spec = FitSpec(steps, page.optim, page.checkpoint_steps, unit="pairs", flops_per_token=flops)
     objective = DpoObjective(page.beta, page.chosen_nll)
-    facts: dict[str, Any] = fit(model, objective, batches, spec, out, site=site, progress=progress)
+    with Ahead(batches, steps) as ahead:
+        facts: dict[str, Any] = fit(model, objective, ahead, spec, out, site=site, progress=progress)
     # Policy forward and backward: 6 · parameters a token, as next-token training; the reference adds 2.
-    facts |= {"flops": config.flops_per_token(round(lengths)) * facts["positions"] * 4 / 3}
+    facts |= {"flops": flops * facts["positions"] * 4 / 3}
     facts |= {"pairs": page.pairs, "pairs_distinct": len(pairs), "pairs_too_long": too_long}
     return finish(model, tokenizer, out, facts, before, crawl_share=0.0, dialogue_share=1.0)
