@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from shikomi.recipe.lora import LoraPage
+from shikomi.recipe.mixture import skipped
 from shikomi.recipe.page import WHEN_GIVEN, WHERE_ONLY, Count, Page
 from shikomi.recipe.train import OptimPage
 
@@ -51,6 +52,9 @@ class SftPage(Page):
     """Rows in memory at once: changes speed and memory, not the result beyond rounding."""
     seed: int = 2
     """Seed of the order of dialogues."""
+    skip: list[str] = Field(default=[], json_schema_extra=WHEN_GIVEN)
+    """Data passed over, what follows moving up: steps as ``"200-210"`` or rows as ``"rows 500-510"``, counted from 1 in
+    the order without skips, both ends included."""
     replay_share: float = Field(default=0.2, ge=0, lt=1)
     """Share of tokens that are replayed crawl text, against forgetting."""
     optim: OptimPage = OptimPage(rate=0.0003, muon_rate=0.001)
@@ -58,6 +62,12 @@ class SftPage(Page):
     """Train low-rank adapters instead of all weights; none by default."""
     checkpoint_steps: int = Field(default=50, ge=1, json_schema_extra=WHERE_ONLY)
     """Steps between checkpoints: what is lost at most when a run is cut off."""
+
+    @field_validator("skip")
+    @classmethod
+    def _ranges(cls, given: list[str]) -> list[str]:
+        skipped(given, 1)
+        return given
 
 
 class DpoPage(Page):

@@ -388,6 +388,12 @@ class Ahead(Generic[Made]):
             return [one.pin_memory() for one in made]  # type: ignore[attr-defined]
         return made
 
+    def __enter__(self) -> Ahead[Made]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """End the thread."""
         self._pool.shutdown(wait=True, cancel_futures=True)

@@ -101,11 +101,8 @@ def run_rows(
     steps, flops = num_steps(page), model.config.flops_per_token(page.sequence_tokens)
     batches = row_batches(rows, page)
     spec = FitSpec(steps, page.optim, page.checkpoint_steps, flops_per_token=flops)
-    ahead = Ahead(batches, steps)
-    try:
+    with Ahead(batches, steps) as ahead:
         facts: dict[str, Any] = fit(model, NextToken(page.optim.z_loss), ahead, spec, out, site=site, progress=progress)
-    finally:
-        ahead.close()
     sources = {
         name: {"tokens": round(seen["rows"] * page.sequence_tokens), "epochs": seen["epochs"]}
         for name, seen in batches.seen(steps).items()

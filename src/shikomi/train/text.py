@@ -148,7 +148,7 @@ def _outside(folders: Sequence[Path], corpus: TokenShards, codec: Codec, vocab_r
 
 
 def _skips(page: Any) -> Skips:
-    return Skips(skipped(getattr(page, "skip", ()), page.batch_tokens // page.sequence_tokens))
+    return Skips(skipped(page.skip, page.batch_tokens // page.sequence_tokens))
 
 
 def _rows_read(page: Any) -> int:
