@@ -17,6 +17,8 @@ LAYOUTS: dict[str, tuple[int, dict[str, int]]] = {
     "hsdp-2x2": (4, {"replicate": 2, "shard": 2}),
     "tensor-2": (2, {"tensor": 2}),
     "fsdp-2-tensor-2": (4, {"shard": 2, "tensor": 2}),
+    "pipeline-2": (2, {"pipeline": 2}),
+    "context-2": (2, {"context": 2}),
 }
 MOVES = [
     ("alone", "fsdp-4"),
@@ -26,6 +28,9 @@ MOVES = [
     ("hsdp-2x2", "fsdp-2"),
     ("fsdp-2-tensor-2", "alone"),
     ("tensor-2", "fsdp-2-tensor-2"),
+    ("pipeline-2", "fsdp-4"),
+    ("tensor-2", "pipeline-2"),
+    ("context-2", "alone"),
 ]
 UNEVEN = {"vocab_size": 61, "head_dim": 6}
 """A vocabulary that ranks cannot share evenly, and norms of six numbers, of which a fourth rank gets none."""
