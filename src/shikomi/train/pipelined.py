@@ -155,19 +155,24 @@ class Pipeline:
         if number >= len(self._micros):
             return hidden_BTD.sum() * 0.0
         assert self._objective is not None
+        answered = hidden_BTD.detach().requires_grad_()
         with self.autocast():
-            answer = cast(Any, Answer(self.stages[-1], hidden_BTD))
+            answer = cast(Any, Answer(self.stages[-1], answered))
             loss, sums = self._objective.loss(answer, self._micros[number])
         self._total += loss.detach()
         for name, value in sums.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
-        return loss / self._weight
+            self._sums[name] = self._sums.get(name, 0.0) + float(value)
+        # The objective's own graph is gone through here and now: schedules that take backward passes apart would go
+        # through it twice. To the stage the loss is a product with its gradient.
+        (loss / self._weight).backward()
+        assert answered.grad is not None
+        return (hidden_BTD * answered.grad).sum()
 
     def _tie(self) -> None:
         """A tied embedding is at both ends: each gets the sum of both gradients, and so both make the same update."""
         for stage in self.stages:
             if stage.tied:
-                weight = cast(Any, stage.embed_tokens).weight
+                weight: Any = cast(Any, stage.embed_tokens).weight
                 if isinstance(weight, DTensor) and weight.grad is not None:
                     weight.grad = weight.grad.redistribute(placements=weight.placements)
                 if weight.grad is not None:
