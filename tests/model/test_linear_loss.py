@@ -20,6 +20,7 @@ def chunks(request, monkeypatch):
         monkeypatch.setattr(linear_loss, "ROWS", 3)
         monkeypatch.setattr(linear_loss, "KEPT_BYTES", {"cpu": 3 * 7 * V * 8})
         monkeypatch.setattr(linear_loss, "_HEAD_ROWS", 20)
+        monkeypatch.setattr(linear_loss, "COPIED_HEAD", {"cpu": 1})
 
 
 def inputs(dtype=torch.float64, scale=1.0):
