@@ -54,10 +54,10 @@ def test_greedy_answers_equal_those_of_transformers(config):
 
 @pytest.mark.parametrize("config", SHAPES)
 @pytest.mark.parametrize("at_once", [2048, 4])
-@pytest.mark.parametrize("fused", [decoder.FUSED_BYTES, 0])
-def test_cached_equals_full(config, at_once, fused, monkeypatch):
+@pytest.mark.parametrize("copied_bytes", [decoder.COPIED_BYTES, 0])
+def test_cached_equals_full(config, at_once, copied_bytes, monkeypatch):
     monkeypatch.setattr(generate, "PROMPT_TOKENS_AT_ONCE", at_once)
-    monkeypatch.setattr(decoder, "FUSED_BYTES", fused)
+    monkeypatch.setattr(decoder, "COPIED_BYTES", copied_bytes)
     model = make(config)
     asked = replace(GREEDY, log_probs=True)
     for answer in Generator(model, rows=3).generate(prompts(6, 1, 11, 3, 20), asked):
