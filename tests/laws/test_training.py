@@ -170,6 +170,27 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
         fit(made, NextToken(), RowBatches(rows(), 4, 4), FitSpec(3, OptimPage(), 5), tmp_path)
 
 
+class Steep:
+    """A finite loss whose gradient is not: the slope of a root at 0."""
+
+    def loss(self, model, batch):
+        return (model(batch.tokens_BT, batch.mask) * 0).sum().sqrt() + 1.0, {}
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run_before_it_is_used(tmp_path):
+    made, rows_seen = model(), []
+    before = {name: p.detach().clone() for name, p in made.named_parameters()}
+
+    class Keep:
+        row, close = staticmethod(rows_seen.append), staticmethod(lambda: None)
+
+    with pytest.raises(loop.ShikomiError, match="the gradient's norm is nan at step 1"):
+        fit(made, Steep(), RowBatches(rows(), 4, 4), FitSpec(3, OptimPage(), 5), tmp_path, writers=[Keep()])
+    assert np.isnan(rows_seen[0]["grad_norm"])
+    assert rows_seen[0]["update_norm"] == 0.0
+    assert all(torch.equal(p, before[name]) for name, p in made.named_parameters())
+
+
 def test_an_embedding_with_a_head_of_its_own_may_have_its_own_rate():
     page = OptimPage(kind="muon", rate=0.01, embedding_rate=0.5)
     tied = Optimiser(model(), page)

@@ -58,6 +58,7 @@ def command(
     import os
 
     from shikomi.cli.machine import threads_and_workers, training_site
+    from shikomi.compute.mesh import close_world, open_world
     from shikomi.flow.runner import plain
     from shikomi.flow.step import Context
     from shikomi.log import silent
@@ -73,10 +74,14 @@ def command(
         )
     if is_main():
         send("begun", restart=int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")))
-    context = Context(Teller() if is_main() else silent, 1, threads, training=training_site(site, profile=profile))
+    # First of all: whoever is missing is told before anything is loaded, and each rank has a device of its own.
+    training = training_site(site, profile=profile)
+    open_world(training.mesh)
+    context = Context(Teller() if is_main() else silent, 1, threads, training=training)
     facts = step.run(build.inputs(step), build.store.work(stage, identity), context)
     if is_main():
         send("facts", facts=plain(facts, stage))
+    close_world()
 
 
 def main() -> int:

@@ -222,7 +222,7 @@ class Accumulation:
     def backward(self, objective: Objective, micros: Sequence[Any], weight: float) -> tuple[float, dict[str, float]]:
         """See ``Engine``; where memory allows, gradients are summed over ranks once, after the last micro-batch."""
         where = self.world.device
-        total, sums = torch.zeros((), dtype=torch.float64, device=where), {}
+        total, sums = torch.zeros((), dtype=torch.float64, device=where), dict[str, Any]()
         for number, micro in enumerate(micros):
             accumulate(self.model, last=number == len(micros) - 1, holds=self.holds)
             with autocast(where, self.precision):
@@ -230,8 +230,9 @@ class Accumulation:
             (loss / weight).backward()
             total += loss.detach()
             for name, value in extra.items():
-                sums[name] = sums.get(name, 0.0) + float(value)
-        return float(total), sums
+                sums[name] = sums.get(name, 0.0) + value
+        # Read once a step: each read waits for the GPU.
+        return float(total), {name: float(value) for name, value in sums.items()}
 
 
 def _engine(model: Transformer, world: World, site: TrainingSite) -> Engine:
