@@ -21,10 +21,17 @@ if TYPE_CHECKING:
 @with_recipe
 @click.option("--formulas", is_flag=True, help="Show how the FLOPs come about.")
 @click.option("--explain", metavar="FIELD", help="Say where one number of the model's shape comes from.")
+@click.option(
+    "--mesh",
+    metavar="MESH",
+    help="Memory of a rank of pretrain on so many nodes x GPUs (64x8), or on named degrees (shard=64,tensor=8).",
+)
+@click.option("--gpu-memory", metavar="SIZE", default="80GB", show_default=True, help="Memory of a rank, with --mesh.")
 @with_json
 def command(
-    recipe: Path | None, store: Path, overrides: tuple[str, ...], formulas: bool, explain: str | None, as_json: bool
-) -> None:
+    recipe: Path | None, store: Path, overrides: tuple[str, ...], formulas: bool, explain: str | None,
+    mesh: str | None, gpu_memory: str, as_json: bool,
+) -> None:  # fmt: skip
     """Say for each stage of RECIPE what it reads, tokens, parameters, FLOPs, time expected, cached or not."""
     from shikomi.cli.screen import show, show_json
     from shikomi.plan.estimate import estimate, total
@@ -32,6 +39,11 @@ def command(
     page, build = open_build(recipe, store, overrides)
     if explain:
         explained(page, explain, as_json)
+        return
+    if mesh:
+        from shikomi.cli.plan_mesh import show_mesh
+
+        show_mesh(page, build, mesh, gpu_memory, as_json)
         return
     finished = {
         step.name: build.store.manifest(step.name, build.id(step)) or {} for step in build.steps if build.finished(step)
