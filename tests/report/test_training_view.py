@@ -26,14 +26,14 @@ def test_a_finished_stage_has_its_curves_and_figures(tmp_path):
     assert told["loss"] == "8.000 → 0.400"
     assert told["speed"] == "6,120 tokens/s"
     assert told["model FLOPs over the peak"] == "41.3%"
-    assert told["peak it is measured against"] == "0.439 TFLOP/s"
+    assert told["peak it is measured against"] == "439 GFLOP/s"
     assert told["tokens processed"] == "1.64M"
 
 
 def test_what_was_seen_of_each_source_is_told_where_there_are_several(tmp_path):
     anneal = training_view(read_recorded(make_store(tmp_path), "試し"))[1]
-    assert said(anneal)["of these corpus"] == "800k × 1.60"
-    assert said(anneal)["of these dialogues"] == "838k × 12.00"
+    assert said(anneal)["of these corpus"] == "800k (1.60 epochs)"
+    assert said(anneal)["of these dialogues"] == "838k (12.00 epochs)"
 
 
 def test_a_stage_in_work_is_shown_as_far_as_it_is_and_the_page_loads_itself_anew(tmp_path):

@@ -133,7 +133,8 @@ def test_a_trace_of_the_steps_asked_for_is_written_and_its_place_said(tmp_path):
     says = Says()
     train(tmp_path, TrainingSite(precision="float32", profile_steps="3-4"), progress=says)
     path = tmp_path / "profile" / "steps-3-4.json.gz"
-    assert says.said == [f"trace of steps 3 to 4: {path} (open it at https://ui.perfetto.dev)"]
+    (sentence,) = says.said
+    assert sentence.startswith(f"trace of steps 3 to 4, for https://ui.perfetto.dev: {path} ")
     events = json.loads(gzip.decompress(path.read_bytes()))["traceEvents"]
     assert any("aten::mm" in str(event.get("name")) for event in events)
 

@@ -57,6 +57,7 @@ def command(
     from shikomi.cli.progress import Screen
     from shikomi.cli.reporting import write_report
     from shikomi.cli.screen import say, show, show_json
+    from shikomi.train.writers import check_writers
 
     page, build = open_build(recipe, store, overrides)
     where, asked = open_site(site), Asked(launch or "", ranks or 0, rendezvous)
@@ -70,6 +71,7 @@ def command(
         raise UsageError(
             "--dry-run needs --launch slurm", where="--dry-run", hint="`shikomi plan` says what a build will do"
         )
+    check_writers(where.training.writers)
     threads, processes = threads_and_workers(site, workers)
     built = build.run(
         recipe=page.name,

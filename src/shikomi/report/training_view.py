@@ -70,13 +70,17 @@ def _facts(stage: StageStatus, rows: list[dict[str, Any]]) -> list[tuple[str, st
     ]
     for name, seen in as_dict(facts.get("sources")).items():
         if len(facts["sources"]) > 1 and isinstance(seen, dict):
-            told.append((f"うち {name}", f"of these {name}", f"{words.short(seen['tokens'])} × {seen['epochs']:.2f}"))
+            told.append(
+                (f"うち {name}", f"of these {name}", f"{words.short(seen['tokens'])} ({seen['epochs']:.2f} epochs)")
+            )
     if speed:
         told.append(("速さ", "speed", f"{words.number(round(speed))} tokens/s"))
     if share:
         told.append(("計算効率 MFU", "model FLOPs over the peak", words.percent(share)))
     if facts.get("peak_flops"):
-        told.append(("分母のピーク", "peak it is measured against", f"{facts['peak_flops'] / 1e12:.3g} TFLOP/s"))
+        peak = facts["peak_flops"]
+        shown = f"{peak / 1e12:.3g} TFLOP/s" if peak >= 1e12 else f"{peak / 1e9:.3g} GFLOP/s"
+        told.append(("分母のピーク", "peak it is measured against", shown))
     if _number(last.get("memory_mb")):
         told.append(("メモリ", "memory", words.megabytes(last["memory_mb"])))
     if _number(last.get("accuracy"), True):

@@ -123,7 +123,7 @@ def note(row: Mapping[str, Any]) -> str:
     if "tokens_per_second" in row:
         parts.append(f"{format_count(round(row['tokens_per_second']))} tok/s")
     if "mfu" in row:
-        parts.append(f"MFU {row['mfu']:.0%}")
+        parts.append(f"MFU {row['mfu']:.0%}" if row["mfu"] >= 0.1 else f"MFU {row['mfu']:.1%}")
     parts.append(f"norm {row['grad_norm']:.2g}")
     if "rate" in row:
         parts.append(f"rate {row['rate']:.0%}")

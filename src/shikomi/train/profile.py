@@ -54,4 +54,5 @@ class Trace:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"steps-{self._begun}-{last or 'end'}.json.gz"
         profiler.export_chrome_trace(str(path))
-        self.say(f"trace of steps {self._begun} to {last or 'the end'}: {path} (open it at https://ui.perfetto.dev)")
+        steps = f"steps {self._begun} to {last or 'the end'}"
+        self.say(f"trace of {steps}, for https://ui.perfetto.dev: {path} (it moves with the finished stage's folder)")
