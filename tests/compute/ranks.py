@@ -66,6 +66,12 @@ def port() -> None:
     sys.exit(1)
 
 
+def alone() -> None:
+    """Another machine never came."""
+    print("torch.distributed.elastic.rendezvous.api.RendezvousTimeoutError", flush=True)
+    sys.exit(1)
+
+
 def silent() -> None:
     """Nothing is told."""
 

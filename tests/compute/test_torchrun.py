@@ -111,6 +111,12 @@ def test_a_port_in_use_is_said_before_anything_is_started(tmp_path):
         launch("port", tmp_path, rendezvous=f"127.0.0.1:{free_port()}")
 
 
+def test_a_machine_that_never_comes_is_told(tmp_path):
+    with pytest.raises(MachineError, match="not all 2 machines came to the meeting of stage pretrain") as caught:
+        launch("alone", tmp_path, machines=2, rendezvous=f"127.0.0.1:{free_port()}")
+    assert len(str(caught.value).splitlines()) == 3
+
+
 def test_a_program_that_is_not_there_is_named(tmp_path):
     with pytest.raises(MachineError, match="the ranks cannot be started: No such file") as caught:
         Torchrun(Ranks(2, through=("no-such-srun",)), lambda stage, identity: ["m"], 2)("s", "i", tmp_path, Heard())

@@ -196,6 +196,12 @@ class _Hearing:
         said = "\n".join(self.tail)
         if "EADDRINUSE" in said or "address already in use" in said.lower():
             raise _port_in_use(self.ranks.rendezvous or "a port of this machine")
+        if "RendezvousTimeoutError" in said:
+            raise MachineError(
+                f"not all {self.ranks.machines} machines came to the meeting of stage {self.stage} in time",
+                where=f"{self.ranks.rendezvous}, {self.log}",
+                hint="see that every node starts its ranks and reaches that address; the same command goes on",
+            )
         again = f" (started anew {self.ranks.restarts} times)" if self.ranks.restarts and code != 0 else ""
         raise ShikomiError(
             f"the ranks of stage {self.stage} failed{again}: {self.crash or _died(said) or f'exit code {code}'}",
