@@ -171,13 +171,14 @@ class Pipeline:
     def _tie(self) -> None:
         """A tied embedding is at both ends: each gets the sum of both gradients, and so both make the same update."""
         for stage in self.stages:
-            if stage.tied:
-                weight: Any = cast(Any, stage.embed_tokens).weight
-                if isinstance(weight, DTensor) and weight.grad is not None:
-                    weight.grad = weight.grad.redistribute(placements=weight.placements)
-                if weight.grad is not None:
-                    local = weight.grad.to_local() if isinstance(weight, DTensor) else weight.grad
-                    local.copy_(self.world.sum_ends(local))
+            weight = cast(Any, stage.embed_tokens).weight if stage.tied else None
+            if weight is None or weight.grad is None:
+                continue
+            gradient: Any = weight.grad
+            if isinstance(gradient, DTensor):
+                gradient = gradient.redistribute(placements=weight.placements)
+                weight.grad, gradient = gradient, gradient.to_local()
+            gradient.copy_(self.world.sum_ends(gradient))
 
     def _tell(self) -> tuple[float, dict[str, float]]:
         """What the last stage knows, on all stages."""
