@@ -163,7 +163,7 @@ def _text_lines(page: str, trim_lines: bool, *, comments: bool = False, main_con
 
 
 def _stops(lines: list[str]) -> int:
-    return sum(line.count("。") for line in lines)
+    return "".join(lines).count("。")
 
 
 def title_of(page: str) -> str:

@@ -384,7 +384,7 @@ def cut_footer(lines: Sequence[str]) -> list[str]:
     """
     start = max(0, len(lines) - FOOTER_LINES)
     tail = "\n".join(lines[start:]).lower()
-    if not any(word in tail for word in _FOOTER_WORDS):
+    if not _FOOTER_PATTERN.search(tail):
         return list(lines)
     total = sum(map(len, lines))
     for index in range(start, len(lines)):

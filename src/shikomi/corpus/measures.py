@@ -77,7 +77,7 @@ def _distinct(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if points.max() < len(_CLASS):
         seen = np.zeros(len(_CLASS), dtype=bool)
         seen[points] = True
-        distinct = np.flatnonzero(seen).astype(np.uint32)
+        distinct = seen.nonzero()[0].astype(np.uint32)
         numbers = _numbered(points, distinct)
         return distinct, np.bincount(numbers, minlength=len(distinct) + 1)[1:]
     return np.unique(points, return_counts=True)
@@ -201,7 +201,7 @@ def _repeated(keys: np.ndarray, same: np.ndarray, place_bits: int) -> tuple[np.n
     member = np.zeros(len(keys), dtype=bool)
     member[1:] = same
     member[:-1] |= same
-    index = np.flatnonzero(member)
+    index = member.nonzero()[0]
     places = keys[index] & np.uint64((1 << place_bits) - 1)
     begins = ~same[index[1:] - 1]
     groups = np.zeros(len(index), dtype=np.uint64)
@@ -218,18 +218,20 @@ def _count_ngrams(
         Whether a key's characters all agree with those of the one before, bool [keys - 1].
     """
     differing = keys[1:] ^ keys[:-1]
-    same = differing[:0] > 0
+    limit = np.uint64(0)
     for n in sizes:
-        same = differing < np.uint64(1 << (shift + bits * (known - n)))
+        limit = np.uint64(1 << (shift + bits * (known - n)))
         total = length - n + 1
         if total <= 0:
             continue
         if n <= 4:
-            values[f"top_{n}gram_fraction"] = _longest_run(same) / total
-        elif repeats := int(np.count_nonzero(same)):
+            values[f"top_{n}gram_fraction"] = _longest_run(differing >= limit) / total
+            continue
+        same = differing < limit
+        if repeats := int(np.count_nonzero(same)):
             groups = int(np.count_nonzero(same[1:] > same[:-1])) + bool(same[0])
             values[f"duplicate_{n}gram_fraction"] = groups / (total - repeats)
-    return same
+    return differing < limit
 
 
 def _unrepeated(length: int) -> dict[str, float]:
@@ -238,10 +240,10 @@ def _unrepeated(length: int) -> dict[str, float]:
     return values | {f"duplicate_{n}gram_fraction": 0.0 for n in range(5, _LONGEST + 1)}
 
 
-def _longest_run(same: np.ndarray) -> int:
-    """Size of the largest group in a sorted row, from whether each entry equals the one before; bool [entries - 1]."""
-    edges = np.flatnonzero(~same)
+def _longest_run(differs: np.ndarray) -> int:
+    """Size of the largest group in a sorted row, from whether each entry is not the one before; bool [entries - 1]."""
+    edges = differs.nonzero()[0]
     if not len(edges):
-        return len(same) + 1
+        return len(differs) + 1
     inner = int((edges[1:] - edges[:-1]).max(initial=0))
-    return max(inner, int(edges[0]) + 1, len(same) - int(edges[-1]))
+    return max(inner, int(edges[0]) + 1, len(differs) - int(edges[-1]))
