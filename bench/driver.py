@@ -60,8 +60,10 @@ def use_own_environment() -> None:
         os.execv(python, [str(python), *sys.argv])
 
 
-def run(peer: Peer, arguments: list[str], timeout_seconds: float = 3600) -> Run:
-    """Run a peer once and measure it.
+def run(
+    peer: Peer, arguments: list[str], timeout_seconds: float = 3600, environment: dict[str, str] | None = None
+) -> Run:
+    """Run a peer once and measure it; ``environment`` is added to that of this process, for more than one thread.
 
     Raises:
         BenchError: it is not installed, failed, took too long, or did not end with a JSON object.
@@ -71,8 +73,8 @@ def run(peer: Peer, arguments: list[str], timeout_seconds: float = 3600) -> Run:
     command = [str(peer.python), str(BENCH / "peers" / peer.script), *arguments]
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         start = time.monotonic()
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
-        process = subprocess.Popen(command, stdout=output, stderr=errors, env=environment)
+        variables = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0", **(environment or {})}
+        process = subprocess.Popen(command, stdout=output, stderr=errors, env=variables)
         timer = threading.Timer(timeout_seconds, process.kill)
         timer.daemon = True
         timer.start()

@@ -66,8 +66,8 @@ def main() -> None:
     config = Config(
         name="bench", block_size=wanted.tokens, vocab_size=wanted.vocab, padded_vocab_size=wanted.vocab,
         n_layer=wanted.layers, n_head=wanted.heads, n_embd=wanted.hidden, n_query_groups=wanted.heads,
-        rotary_percentage=1.0, parallel_residual=False, bias=False, norm_class_name="RMSNorm", mlp_class_name="LLaMAMLP",
-        intermediate_size=wanted.feed_forward, norm_eps=1e-6,
+        rotary_percentage=1.0, parallel_residual=False, bias=False, norm_class_name="RMSNorm",
+        mlp_class_name="LLaMAMLP", intermediate_size=wanted.feed_forward, norm_eps=1e-6,
     )  # fmt: skip
     settings = TrainArgs(
         save_interval=None, log_interval=1, global_batch_size=wanted.rows, micro_batch_size=wanted.rows,

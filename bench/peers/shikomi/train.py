@@ -1,4 +1,4 @@
-"""Shikomi's own trainer in step with ``pace``: ``pretrain``, ``sft`` or ``dpo``, through ``fit`` with its objectives."""
+"""Our trainer in step with ``pace``: ``pretrain``, ``sft`` or ``dpo``, through ``fit`` with its objectives."""
 
 from __future__ import annotations
 
