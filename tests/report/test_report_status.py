@@ -87,6 +87,15 @@ def test_a_stage_in_work_shows_the_steps_it_has_made(tmp_path):
     assert [row["step"] for row in build.stage("pretrain").rows("metrics.jsonl")] == list(range(1, 31))
 
 
+def test_of_a_long_run_rows_are_read_here_and_there(tmp_path):
+    root = make_store(tmp_path, files={"sft": {"metrics.jsonl": metrics(1000)}})
+    steps = [row["step"] for row in read_recorded(root, "試し").stage("sft").rows("metrics.jsonl", 100)]
+    assert steps[0] == 1
+    assert steps[-1] == 1000
+    assert 100 <= len(steps) <= 102
+    assert steps == sorted(set(steps))
+
+
 def test_damaged_files_are_no_obstacle(tmp_path):
     root = make_store(tmp_path)
     (root / "evaluate" / identity("evaluate") / "scores.json").write_text("{half", encoding="utf-8")

@@ -80,14 +80,18 @@ class StageStatus:
         except (DataError, OSError):
             return None
 
-    def rows(self, name: str) -> list[dict[str, Any]]:
+    def rows(self, name: str, most: int = 0) -> list[dict[str, Any]]:
         """The objects of a JSON-lines file of its result, or, while it is in work, of the file it is writing; lines
-        that are none are left out."""
+        that are none are left out. Of a file with more than ``most`` lines (0: any number) about as many are read,
+        evenly spread, the first and the last among them."""
         folder = self.folder if self.finished else self.work / SCRATCH if self.work else None
         try:
             lines = (folder / name).read_bytes().splitlines() if folder else []
         except OSError:
             return []
+        if most and len(lines) > most:
+            step = -(-len(lines) // most)
+            lines = [*lines[:-2:step], *lines[-2:]]  # the last line may be cut off in the middle
         found = []
         for line in lines:
             try:

@@ -21,13 +21,18 @@ SMALL = (
 rate."""
 
 
+MOST_ROWS = 20_000
+"""Rows of a run that are read for its curves: a hundred for each point that is drawn."""
+
+
 def training_view(build: BuildStatus) -> list[dict[str, Any]]:
     """One panel for each training stage that has made a step."""
     return [found for found in (_panel(build.stage(name), index) for index, name in enumerate(TRAINED)) if found]
 
 
 def _panel(stage: StageStatus, index: int) -> dict[str, Any]:
-    rows = [row for row in stage.rows("metrics.jsonl") if _number(row.get("step")) and _number(row.get("loss"), True)]
+    read = stage.rows("metrics.jsonl", MOST_ROWS)
+    rows = [row for row in read if _number(row.get("step")) and _number(row.get("loss"), True)]
     if not rows:
         return {}
     ja, en = words.named(words.STAGES, stage.name)

@@ -76,7 +76,7 @@ def _one_period(weights: Sequence[int], period: int) -> tuple[np.ndarray, np.nda
     With k sources and d = 1 / (2k - 2), a source is due where weight · n - given >= d, and its deadline is when
     that would reach 1 - d; all numbers below are multiplied by period · (2k - 2).
     """
-    sources, before = np.zeros(period, dtype=np.uint8), np.zeros(period, dtype=np.int64)
+    sources, before = np.zeros(period, dtype=np.uint16), np.zeros(period, dtype=np.int64)
     alive = [number for number, weight in enumerate(weights) if weight]
     scale = max(2 * len(alive) - 2, 1)
     given = dict.fromkeys(alive, 0)
