@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from shikomi.errors import MachineError
+from shikomi.errors import MachineError, RecipeError
 from shikomi.model.config import ModelConfig, from_page
 from shikomi.model.linear_loss import CHUNK_ELEMENTS, CHUNK_POSITIONS
 from shikomi.model.lora import adapt
@@ -98,6 +98,13 @@ def test_what_is_advised_is_taken():
     with pytest.raises(MachineError):
         check(limit=330_000_000)
     check(limit=330_000_000, recompute=True)
+
+
+def test_adapters_are_not_shared_by_tensor_ranks():
+    site = TrainingSite(mesh=MeshPage(tensor=2))
+    config = from_page(ModelPage(), 4096)
+    with pytest.raises(RecipeError, match=r"sft\.lora cannot be trained where 2 tensor ranks"):
+        check_memory(config, "sft", OptimPage(), site, rows=1, step_rows=2, sequence_tokens=64, lora=LoraPage())
 
 
 def test_a_tiny_model_is_never_refused_here():

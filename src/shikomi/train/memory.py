@@ -8,7 +8,7 @@ from dataclasses import fields
 
 import torch
 
-from shikomi.errors import MachineError
+from shikomi.errors import MachineError, RecipeError
 from shikomi.model.config import ModelConfig
 from shikomi.plan.hardware import memory_bytes
 from shikomi.plan.layout import Degrees, Fit, Work, memory, told, what_fits
@@ -54,7 +54,14 @@ def check_memory(
 
     Raises:
         MachineError: by how much it is too large, and what would fit.
+        RecipeError: adapters of a model that tensor ranks would share.
     """
+    if lora is not None and site.mesh.tensor > 1:
+        raise RecipeError(
+            f"{stage}.lora cannot be trained where {site.mesh.tensor} tensor ranks share each matrix",
+            where="site: training.mesh.tensor",
+            hint="leave tensor at 1 (the ranks then share the model by FSDP), or the lora table out",
+        )
     degrees, where = degrees_of(site.mesh, int(os.environ.get("WORLD_SIZE", "1"))), device()
     work = Work(
         rows=min(rows, max(1, step_rows // degrees.data)),
