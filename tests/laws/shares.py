@@ -44,11 +44,14 @@ def prefer(
     return kept.rows
 
 
-def refusal(mesh: dict[str, Any], sequence_tokens: int = 32, layers: int = 2) -> str:
+def refusal(mesh: dict[str, Any], sequence_tokens: int = 32, layers: int = 2, pairs: bool = False) -> str:
     """What is said instead of the first step."""
     layouts.SEQUENCE_TOKENS, before = sequence_tokens, layouts.SEQUENCE_TOKENS
     try:
-        layouts.train(mesh, steps=1, config={"layers": layers})
+        if pairs:
+            prefer(mesh, steps=1)
+        else:
+            layouts.train(mesh, steps=1, config={"layers": layers})
     except ShikomiError as error:
         return f"{error.what}\n{error.where}\nhint: {error.hint}"
     finally:

@@ -6,7 +6,11 @@ from typing import Any
 
 import pytest
 
+from shikomi.errors import RecipeError
+from shikomi.recipe.mesh import MeshPage, TrainingSite
+from shikomi.train.pipelined import check_stages
 from tests.laws import shares
+from tests.laws.layouts import CONFIG
 from tests.laws.test_layouts import alone, compare, differ
 
 LAYERS = (("layers", 4),)
@@ -60,9 +64,25 @@ def test_preferences_of_many_lengths_are_tuned_alike(crews, tmp_path):
         assert differ(plain, run, name) <= 1e-5
 
 
-def test_more_stages_than_layers_are_refused_before_the_first_step(crews):
-    said = crews(2).run("tests.laws.shares:refusal", mesh={"pipeline": 2, "schedule": "interleaved"}, layers=3)
-    assert "3 layers cannot be cut into 4 pipeline stages" in said[0]
-    assert "training.mesh.pipeline" in said[0]
+REFUSED = {
+    "3 layers cannot be cut into 4 pipeline stages": (2, {"pipeline": 2, "schedule": "interleaved"}, {"layers": 3}),
+    "cannot be tuned by ranks that share both": (4, {"pipeline": 2, "context": 2}, {"pairs": True}),
+}
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_what_cannot_be_is_refused_before_the_first_step(words, crews):
+    ranks, mesh, arguments = REFUSED[words]
+    said = crews(ranks).run("tests.laws.shares:refusal", mesh=mesh, **arguments)
+    assert words in said[0]
+    assert "site: training.mesh" in said[0]
     assert "hint: " in said[0]
-    assert said[0] == said[1]
+    assert len(set(said)) == 1
+
+
+def test_compiled_layers_and_zero_bubble_are_refused():
+    site = TrainingSite(mesh=MeshPage(pipeline=2, schedule="zero-bubble"), compile=True)
+    with pytest.raises(RecipeError, match="compiled layers") as caught:
+        check_stages(CONFIG, site)
+    assert "interleaved" in str(caught.value.hint)
+    assert [len(part) for part in check_stages(CONFIG, TrainingSite())] == [2]

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from shikomi.errors import RecipeError
 from shikomi.model.config import ModelConfig
-from shikomi.model.context import Context, WholeSequences, check_lengths, share_sequences
+from shikomi.model.context import Context, WholeSequences, check_sequences, share_sequences
 from shikomi.model.transformer import Transformer, initialise
 
 CONFIG = ModelConfig("qwen3", 64, 32, 2, 4, 2, 8, 48, 64)
@@ -100,8 +100,9 @@ def test_whole_sequences_are_padded_cut_and_joined():
 
 
 def test_sequences_that_do_not_cut_are_refused():
-    check_lengths(32, 4)
+    check_sequences(32, 4)
+    check_sequences(33, 1)
     with pytest.raises(RecipeError, match="12 tokens do not cut into 8 equal pieces") as caught:
-        check_lengths(12, 4)
+        check_sequences(12, 4)
     assert caught.value.where == "site: training.mesh.context"
     assert "multiple of 8" in str(caught.value.hint)

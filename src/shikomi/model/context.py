@@ -131,7 +131,7 @@ class Context:
         Raises:
             RecipeError: the sequences do not cut.
         """
-        check_lengths(tokens, self.ranks)
+        check_sequences(tokens, self.ranks)
         early, late = (_span(documents_BT, piece, tokens // (2 * self.ranks)) for piece in self.pieces)
         return Sight(early, late)
 
@@ -215,13 +215,13 @@ def share_sequences(model: nn.Module, context: Context) -> None:
             module.context = context  # type: ignore[assignment]
 
 
-def check_lengths(sequence_tokens: int, ranks: int) -> None:
+def check_sequences(sequence_tokens: int, ranks: int) -> None:
     """Refuse sequences that do not cut into two equal pieces a rank.
 
     Raises:
         RecipeError: ``sequence_tokens`` is not a multiple of 2 · ``ranks``.
     """
-    if sequence_tokens % (2 * ranks):
+    if ranks > 1 and sequence_tokens % (2 * ranks):
         raise RecipeError(
             f"sequences of {sequence_tokens} tokens do not cut into {2 * ranks} equal pieces",
             where="site: training.mesh.context",

@@ -19,6 +19,7 @@ from torch.distributed.tensor import DTensor
 
 from shikomi.compute.mesh import World
 from shikomi.errors import MachineError, RecipeError
+from shikomi.model.config import ModelConfig
 from shikomi.model.pipeline import Answer, Asked, Question, Stage, cut, fill, plan_stages
 from shikomi.model.transformer import Transformer
 from shikomi.recipe.mesh import TrainingSite
@@ -42,11 +43,33 @@ def open_stages(model: Transformer, world: World, site: TrainingSite) -> list[St
         RecipeError: fewer layers than stages, or a schedule that cannot be had with what else the site wants.
         MachineError: this PyTorch does not have the schedule.
     """
-    schedule = site.mesh.schedule
-    _check_schedule(schedule, site.compile)
-    stages = world.stages * STAGES_PER_RANK[schedule]
-    numbers = range(world.stage, stages, world.stages)
-    return cut(model, plan_stages(model.config, stages), numbers)
+    plan = check_stages(model.config, site)
+    return cut(model, plan, range(world.stage, len(plan), world.stages))
+
+
+def check_stages(config: ModelConfig, site: TrainingSite) -> list[range]:
+    """The layers of each stage that a site's mesh asks for.
+
+    Raises:
+        RecipeError: fewer layers than stages, or a schedule that cannot be had with what else the site wants.
+        MachineError: this PyTorch does not have the schedule.
+    """
+    name = site.mesh.schedule
+    if site.mesh.pipeline == 1:
+        return plan_stages(config, 1)
+    if not hasattr(schedules, _SCHEDULES[name]):
+        raise MachineError(
+            f"this PyTorch ({torch.__version__}) has no {name} schedule",
+            where="site: training.mesh.schedule",
+            hint="take 1f1b, or PyTorch 2.11 or newer",
+        )
+    if name == "zero-bubble" and site.compile:
+        raise RecipeError(
+            "the zero-bubble schedule cannot take compiled layers apart into two backward passes",
+            where="site: training.mesh.schedule",
+            hint='take schedule = "interleaved", or compile = false',
+        )
+    return plan_stages(config, site.mesh.pipeline * STAGES_PER_RANK[name])
 
 
 class Pipeline:
@@ -126,6 +149,12 @@ class Pipeline:
                 f"rows of {longest} tokens cannot be shared by {ranks} ranks",
                 where="site: training.mesh.tensor",
                 hint=f"take sequence_tokens as a multiple of tensor = {ranks}",
+            )
+        if self.world.context_size > 1 and any(mask is None for _, mask in questions):
+            raise RecipeError(
+                "answers that are seen whole cannot be tuned by ranks that share both sequences and layers",
+                where="site: training.mesh",
+                hint="take context = 1 or pipeline = 1 for preference tuning (shard and tensor go with either)",
             )
         return longest + -longest % (math.lcm(PAD_POSITIONS, ranks) if self._varies else ranks)
 
@@ -216,18 +245,3 @@ def _schedule_class(name: str, micros: int, stages: int) -> Any:
 def _without_outputs(schedule: Any) -> dict[str, bool]:
     """Hidden states of the last stage are not wanted back, where this PyTorch can leave them out."""
     return {"return_outputs": False} if "return_outputs" in inspect.signature(schedule.step).parameters else {}
-
-
-def _check_schedule(name: str, compiled: bool) -> None:
-    if not hasattr(schedules, _SCHEDULES[name]):
-        raise MachineError(
-            f"this PyTorch ({torch.__version__}) has no {name} schedule",
-            where="site: training.mesh.schedule",
-            hint="take 1f1b, or PyTorch 2.11 or newer",
-        )
-    if name == "zero-bubble" and compiled:
-        raise RecipeError(
-            "the zero-bubble schedule cannot take compiled layers apart into two backward passes",
-            where="site: training.mesh.schedule",
-            hint='take schedule = "interleaved", or compile = false',
-        )
