@@ -15,6 +15,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,11 +59,13 @@ TINY = Shape(vocab=64, hidden=32, layers=2, heads=4, feed_forward=48, tokens=32,
              pair_answer=8, pairs=2)  # fmt: skip
 """For tests: the same code in seconds."""
 FULL = Shape()
+LARGE = Shape(vocab=65_536, hidden=2048, layers=16, heads=16, feed_forward=8192, tokens=4096, rows=2)
+"""For a GPU: 1.34B parameters, 1.21B of them in products."""
 
 
 def shape() -> Shape:
-    """The shape asked for on the command line: ``--tiny`` or the full one."""
-    return TINY if "--tiny" in sys.argv else FULL
+    """The shape asked for on the command line: ``--tiny``, ``--large`` or the full one."""
+    return TINY if "--tiny" in sys.argv else LARGE if "--large" in sys.argv else FULL
 
 
 class Stop(BaseException):
@@ -70,9 +73,14 @@ class Stop(BaseException):
 
 
 class Pace:
-    """Call ``boundary`` before every step."""
+    """Call ``boundary`` before every step.
 
-    def __init__(self) -> None:
+    Args:
+        finish: waits until what was asked of a GPU is done.
+    """
+
+    def __init__(self, finish: Callable[[], None] = lambda: None) -> None:
+        self.finish = finish
         self.left = 0
         self.steps: list[tuple[float, float]] = []
         self._started: tuple[float, float] | None = None
@@ -86,6 +94,7 @@ class Pace:
         Raises:
             Stop: the parent wants no more.
         """
+        self.finish()
         now = time.perf_counter(), time.process_time()
         if self._started is not None:
             self.steps.append((now[0] - self._started[0], now[1] - self._started[1]))

@@ -5,9 +5,9 @@
 
 Both see the same tokens in the same rows and order, once, with the same tokenizer, number of steps and size of model
 (a Llama of the same shape there; ours has what the recipe gives it). There: AdamW (betas 0.9 and 0.95, decay 0.1,
-clipped at 1), cosine with 5 % warm-up, its rate swept over ``--rates`` on the first seed; the best rate then gets the
-other seeds. Ours: the recipe's own settings, nothing swept here. Both models are scored by one evaluator in float32
-(``evaluate``: whole held-out documents in overlapping windows).
+clipped at 1), cosine with 5 % warm-up, its rate swept over ``--rates`` on the first seed (further, while the best
+lies at an end); the best rate then gets the other seeds. Ours: the recipe's own settings, nothing swept here. Both
+models are scored by one evaluator in float32 (``evaluate``: whole held-out documents in overlapping windows).
 
 A run that is finished is kept in ``--out``/runs.json and not made again, so the bench can be cut off and started anew.
 Intervals are Student's over the seeds. The last line printed is one JSON object.
@@ -31,6 +31,8 @@ import driver
 OURS = driver.Peer("shikomi", ".venv", "shikomi/quality.py")
 THEIRS = driver.Peer("huggingface", ".venv-bench/huggingface", "huggingface/quality.py")
 RATES = [0.001, 0.002, 0.004, 0.008, 0.016]
+FURTHER = 3
+"""Rates tried at most beyond an end of the sweep while the best one lies there, each twice or half the last."""
 MUST, GOAL = 0.03, 0.08
 WARMUP_SHARE = 0.05
 STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
@@ -178,8 +180,14 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     bench = Bench(given)
     seeds = list(range(1, given.seeds + 1))
     ours = [bench.ours(seed) for seed in seeds]
-    sweep = {rate: bench.theirs(seeds[0], rate) for rate in given.rates}
-    best = min(given.rates, key=lambda rate: sweep[rate]["bits_per_byte"])
+    sweep = {rate: bench.theirs(seeds[0], rate) for rate in sorted(given.rates)}
+    best = min(sweep, key=lambda rate: sweep[rate]["bits_per_byte"])
+    for _ in range(FURTHER):
+        if min(sweep) < best < max(sweep):
+            break
+        further = best * 2 if best == max(sweep) else best / 2
+        sweep[further] = bench.theirs(seeds[0], further)
+        best = min(sweep, key=lambda rate: sweep[rate]["bits_per_byte"])
     theirs = [sweep[best], *(bench.theirs(seed, best) for seed in seeds[1:])]
     mine, other = ([run["bits_per_byte"] for run in runs] for runs in (ours, theirs))
     gain = interval([1 - a / b for a, b in zip(mine, other, strict=True)])
@@ -187,8 +195,9 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         "date": datetime.date.today().isoformat(), "machine": driver.machine(), "recipe": bench.recipe.name,
         "tokens": bench.page.tokens, "steps": bench.steps, "heldout_tokens": sum(map(len, bench.heldout)) or None,
         "bits_per_byte": interval(mine), "bits_per_byte_hf": interval(other), "gain": gain["mean"],
-        "gain_interval": gain, "apart": interval(mine)["high"] < interval(other)["low"], "must": MUST, "goal": GOAL, "best_rate": best,
-        "best_rate_at_an_end": best in (min(given.rates), max(given.rates)),
+        "gain_interval": gain, "apart": interval(mine)["high"] < interval(other)["low"], "must": MUST, "goal": GOAL,
+        "best_rate": best,
+        "best_rate_at_an_end": best in (min(sweep), max(sweep)),
         "sweep": {str(rate): run["bits_per_byte"] for rate, run in sweep.items()}, "seeds": seeds,
         "parameters": {"shikomi": ours[0]["parameters"], "huggingface": theirs[0]["parameters"]},
         "ours": ours, "theirs": theirs, "bfloat16": has_bfloat16(), "threads": given.threads,

@@ -15,6 +15,7 @@ import argparse
 import datetime
 import json
 import math
+import os
 import statistics
 import sys
 from contextlib import ExitStack
@@ -155,6 +156,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one line; without it the object is indented")
     given = parser.parse_args()
     driver.use_own_environment()
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # this bench is of processors, bench/gpu of the other
     try:
         result = measure(given, TINY if given.tiny else FULL)
     except driver.BenchError as error:

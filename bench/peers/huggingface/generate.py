@@ -36,13 +36,13 @@ def main() -> None:
     )  # fmt: skip
     model = LlamaForCausalLM(config).eval()
     model.load_state_dict(load_file(wanted.weights))
-    drawn = numpy.random.default_rng(wanted.batch).integers(4, shape.vocab, (wanted.batch, 32))
-    prompts, answers = torch.from_numpy(drawn), torch.empty(0)
-    mask = torch.ones_like(prompts)
+    draw, answers = numpy.random.default_rng(wanted.batch), torch.empty(0)
     try:
         while True:
             pace.boundary()
+            prompts = torch.from_numpy(draw.integers(4, shape.vocab, (wanted.batch, 32)))
             with torch.inference_mode():
+                mask = torch.ones_like(prompts)
                 answers = model.generate(prompts, attention_mask=mask, max_new_tokens=wanted.new, do_sample=False)
     except Stop:
         versions = {name.__name__: name.__version__ for name in (transformers, torch, numpy)}

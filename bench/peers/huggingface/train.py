@@ -54,12 +54,13 @@ def model_of(wanted: Shape) -> LlamaForCausalLM:
 
 def main() -> None:
     """Train until told to stop."""
-    pace, wanted = Pace(), shape()
+    on_gpu = torch.cuda.is_available()
+    pace, wanted = Pace(torch.cuda.synchronize) if on_gpu else Pace(), shape()
     torch.set_num_threads(int(sys.argv[sys.argv.index("--threads") + 1]))
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
             output_dir=folder, per_device_train_batch_size=wanted.rows, max_steps=90_000, bf16="--bf16" in sys.argv,
-            use_cpu=True, optim="adamw_torch_fused", learning_rate=3e-4, adam_beta2=0.95, weight_decay=0.1,
+            use_cpu=not on_gpu, optim="adamw_torch_fused", learning_rate=3e-4, adam_beta2=0.95, weight_decay=0.1,
             max_grad_norm=1.0, lr_scheduler_type="constant", logging_strategy="no", save_strategy="no",
             report_to="none", dataloader_pin_memory=False, disable_tqdm=True,
         )  # fmt: skip
@@ -68,7 +69,8 @@ def main() -> None:
             trainer.train()
         except Stop:
             versions = {"transformers": transformers.__version__, "torch": torch.__version__}
-            pace.say({"versions": versions | {"numpy": numpy.__version__}})
+            peak_mb = torch.cuda.max_memory_allocated() / 1e6 if on_gpu else 0.0
+            pace.say({"versions": versions | {"numpy": numpy.__version__}, "peak_mb": peak_mb})
 
 
 if __name__ == "__main__":

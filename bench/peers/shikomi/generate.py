@@ -38,12 +38,13 @@ def main() -> None:
         )
     )  # fmt: skip
     model.load_state_dict(load_tensors(wanted.weights))
-    prompts = numpy.random.default_rng(wanted.batch).integers(4, shape.vocab, (wanted.batch, 32)).tolist()
+    draw = numpy.random.default_rng(wanted.batch)  # other prompts in every call: none is read before
     generator = Generator(model)
     answers = []
     try:
         while True:
             pace.boundary()
+            prompts = draw.integers(4, shape.vocab, (wanted.batch, 32)).tolist()
             answers = generator.generate(prompts, Options(max_tokens=wanted.new))
     except Stop:
         versions = {"torch": torch.__version__, "numpy": numpy.__version__}

@@ -69,9 +69,11 @@ def pair_batches(wanted: Shape, model: Transformer) -> PairBatches:
 
 def main() -> None:
     """Train until told to stop."""
-    pace, wanted = Pace(), shape()
+    on_gpu = torch.cuda.is_available()
+    pace, wanted = Pace(torch.cuda.synchronize) if on_gpu else Pace(), shape()
     torch.set_num_threads(int(sys.argv[sys.argv.index("--threads") + 1]))
-    site = TrainingSite(precision="bfloat16" if "--bf16" in sys.argv else "float32", compile="--compile" in sys.argv)
+    asked = [kind for kind in ("bfloat16", "float8") if f"--{kind.replace('bfloat', 'bf')}" in sys.argv]
+    site = TrainingSite(precision=(asked or ["float32"])[0], compile="--compile" in sys.argv)  # type: ignore[arg-type]
     model = model_of(wanted)
     if "dpo" in sys.argv:
         objective, batches = DpoObjective(0.1), pair_batches(wanted, model)
@@ -91,7 +93,10 @@ def main() -> None:
             pace.boundary()
             fit(model, objective, batches, spec, Path(folder), site=site, progress=stepped)
         except Stop:
-            pace.say({"versions": {name: metadata.version(name) for name in ("shikomi", "torch", "numpy")}})
+            versions = {name: metadata.version(name) for name in ("torch", "numpy")}
+            peak_mb = torch.cuda.max_memory_allocated() / 1e6 if on_gpu else 0.0
+            flops = model.config.flops_per_token(wanted.tokens)
+            pace.say({"versions": versions, "peak_mb": peak_mb, "flops_per_token": flops})
 
 
 if __name__ == "__main__":
