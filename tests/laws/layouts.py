@@ -18,7 +18,7 @@ from shikomi.model.attention import documents
 from shikomi.model.config import ModelConfig
 from shikomi.model.linear_loss import log_probs
 from shikomi.model.parallel import parallelize
-from shikomi.model.transformer import Transformer, initialise
+from shikomi.model.transformer import Transformer, drawn, initialise
 from shikomi.recipe.mesh import MeshPage, TrainingSite
 from shikomi.recipe.train import OptimPage
 from shikomi.train.batches import Row, stack
@@ -84,19 +84,23 @@ def train(
     config: dict[str, Any] | None = None,
     folder: str = "",
     holds: bool = True,
+    meta: bool = False,
 ) -> dict[str, Any]:
     """A run from scratch in a layout.
 
     Args:
         folder: one for all ranks; a pipeline's meet there. None needed otherwise.
+        meta: whether the model is made without memory, and each rank takes its pieces of the weights.
         holds: whether ranks hold whole gradients between micro-batches.
 
     Returns:
         Rows of the run; of the main rank, the trained weights by name; elements of the parameters that this rank held.
     """
     page = TrainingSite(mesh=MeshPage(**(mesh or {})), precision="float32", **(site or {}))
-    model = Transformer(dataclasses.replace(CONFIG, **(config or {})))
-    initialise(model, 1)
+    with torch.device("meta" if meta else "cpu"):
+        model, whole = (Transformer(dataclasses.replace(CONFIG, **(config or {}))) for _ in range(2))
+    if not meta:
+        initialise(model, 1)
     if double:
         model.double()
     kept = Keep()
@@ -104,6 +108,7 @@ def train(
     batches = Steps(model.config.vocab_size, micro_rows, rows_per_step)
     objective, spec = Exact() if double else NextToken(), FitSpec(steps, optim, 10**6)
     held: list[int] = []
+    first = (lambda: drawn(whole, 1)) if meta else None
 
     def count(*_: Any) -> None:
         parts = [p.to_local() if isinstance(p, DTensor) else p for p in model.parameters()]
@@ -111,7 +116,17 @@ def train(
 
     memory = mock.patch("shikomi.train.loop.holds_gradients", return_value=holds)
     with tempfile.TemporaryDirectory() as own, memory:
-        fit(model, objective, batches, spec, Path(folder or own), site=page, writers=[kept], progress=count)
+        fit(
+            model,
+            objective,
+            batches,
+            spec,
+            Path(folder or own),
+            site=page,
+            weights=first,
+            writers=[kept],
+            progress=count,
+        )
     weights = {name: p.detach().double() for name, p in model.named_parameters() if not p.is_meta}
     return {"rows": kept.rows, "weights": {name: v.numpy() for name, v in weights.items()}, "held": held[0]}
 

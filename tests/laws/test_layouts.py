@@ -96,6 +96,14 @@ def test_rows_that_do_not_split_evenly_count_as_they_are(rows_per_step, crews):
     compare(alone(**uneven), run, {20: 1e-6})
 
 
+@pytest.mark.parametrize(("layout", "vocab_size"), [("fsdp-2", 64), ("fsdp-2-tensor-2", 67), ("hsdp-2x2", 67)])
+def test_each_rank_takes_its_pieces_of_the_first_weights(layout, vocab_size, crews):
+    ranks, mesh = LAYOUTS[layout]
+    config = {"vocab_size": vocab_size, "tie_embeddings": False}
+    run = crews(ranks).run(WORK, mesh=mesh, config=config, meta=True)[0]
+    compare(alone(config=tuple(config.items())), run, {20: 1e-6})
+
+
 @pytest.mark.parametrize("layout", ["alone", "fsdp-2-tensor-2"])
 def test_what_is_computed_again_is_the_same(layout, crews):
     ranks, mesh = LAYOUTS.get(layout, (1, {}))

@@ -7,7 +7,7 @@ of which sees what the earlier ones made. The model's names, its state and its a
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -33,6 +33,9 @@ from shikomi.model.pipeline import Stage
 from shikomi.model.transformer import RMSNorm, Transformer
 from shikomi.recipe.mesh import TrainingSite
 
+Block = tuple[slice, ...]
+"""What a rank holds of a tensor: a slice of each dimension."""
+
 
 def parallelize(model: Transformer | Stage, mesh: DeviceMesh | None, device: torch.device, site: TrainingSite) -> None:
     """Spread ``model``, or one stage of it, over the ranks of ``mesh`` in place; it computes what the plain one does.
@@ -40,6 +43,7 @@ def parallelize(model: Transformer | Stage, mesh: DeviceMesh | None, device: tor
     Args:
         mesh: axes replicate, shard, context and tensor (a pipeline axis is not looked at); None: this process alone.
         device: where this rank computes; parameters go there piece by piece, so that no rank needs room for them all.
+            Meta parameters get memory without values: ``fill`` gives them theirs.
         site: what to compile and recompute, and in which precision matrices are multiplied.
 
     Raises:
@@ -58,7 +62,10 @@ def parallelize(model: Transformer | Stage, mesh: DeviceMesh | None, device: tor
             layer.forward = torch.compile(layer.forward)
     if mesh is not None:
         _shard(model, layers, mesh, site)
-    model.to(device)
+    if any(parameter.is_meta for parameter in model.parameters()):
+        model.to_empty(device=device)
+    else:
+        model.to(device)
 
 
 def _share_products(model: Transformer | Stage, layers: list[Any], mesh: DeviceMesh) -> None:
@@ -209,6 +216,50 @@ def accumulate(model: nn.Module, last: bool, holds: bool = True) -> None:
         model.set_requires_gradient_sync(last or not holds)
         model.set_requires_all_reduce(last)
         model.set_is_last_backward(last)
+
+
+def block(shape: Sequence[int], parts: Sequence[int], dims: Sequence[int | None], place: Sequence[int]) -> Block:
+    """The block of a tensor of ``shape`` that the rank at ``place`` of a mesh holds.
+
+    Args:
+        parts: ranks along each axis of the mesh.
+        dims: the dimension each axis cuts, None where its ranks hold the same.
+
+    The last axis cuts first, as tensor parallelism comes before FSDP; every cut is ``torch.chunk``'s: equal parts but
+    the last, which may be smaller or empty.
+    """
+    bounds = [[0, side] for side in shape]
+    for count, dim, number in reversed(list(zip(parts, dims, place, strict=True))):
+        if dim is None:
+            continue
+        start, end = bounds[dim]
+        size = -(-(end - start) // count)
+        bounds[dim] = [min(start + number * size, end), min(start + (number + 1) * size, end)]
+    return tuple(slice(*bound) for bound in bounds)
+
+
+def cut_dims(tensor: DTensor) -> list[int | None]:
+    """The dimension that each axis of a tensor's mesh cuts; None where its ranks hold the same."""
+    return [getattr(placement, "dim", None) for placement in tensor.placements]
+
+
+@torch.no_grad()
+def fill(model: nn.Module, weights: Iterable[tuple[str, Tensor]]) -> None:
+    """Give a spread model its weights, of which each rank takes its pieces; one whole tensor at a time is in memory.
+
+    Args:
+        weights: by name, whole; names that this rank has no layer for are passed over.
+    """
+    own = dict(model.named_parameters())
+    for name, whole in weights:
+        target: Any = own.get(name)
+        if isinstance(target, DTensor):
+            mesh = target.device_mesh
+            place = mesh.get_coordinate()
+            assert place is not None
+            target, whole = target.to_local(), whole[block(whole.shape, mesh.shape, cut_dims(target), place)]
+        if target is not None:
+            target.copy_(whole)
 
 
 def plain_copy(model: nn.Module) -> nn.Module:

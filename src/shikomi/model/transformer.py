@@ -6,6 +6,7 @@ F feed-forward, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -177,23 +178,33 @@ class Transformer(nn.Module):
 
 
 def initialise(model: Transformer, seed: int) -> None:
-    """Draw all weights from N(0, init_std²) in name order; projections back into the residual stream are drawn
-    with init_std / sqrt(2 · layers) (GPT-2); norms are 1, biases 0.
+    """Give a model the weights that ``drawn`` draws."""
+    own = dict(model.named_parameters())
+    with torch.no_grad():
+        for name, value in drawn(model, seed):
+            own[name].copy_(value)
+
+
+def drawn(model: Transformer, seed: int) -> Iterator[tuple[str, Tensor]]:
+    """First weights of a model (one without memory will do), by name, one at a time: from N(0, init_std²) in name
+    order; projections back into the residual stream with init_std / sqrt(2 · layers) (GPT-2); norms are 1, biases 0.
 
     One seed gives one set of weights on any machine.
     """
     generator = torch.Generator().manual_seed(seed)
     config = model.config
-    with torch.no_grad():
-        for name, parameter in sorted(model.named_parameters()):
-            if parameter.ndim < 2:
-                parameter.fill_(0.0 if name.endswith(".bias") else 1.0)
-                continue
-            std = config.init_std
-            if name.endswith(("o_proj.weight", "down_proj.weight")):
-                std /= (2 * config.layers) ** 0.5
-            if name.endswith(("embed_tokens.weight", "lm_head.weight")):
-                # Rows that fill up the vocabulary change no other weight's draw.
-                parameter.zero_()
-                parameter = parameter[: config.vocab_size]
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) * std)
+    shapes = sorted((name, parameter.shape) for name, parameter in model.named_parameters())
+    for name, shape in shapes:
+        if len(shape) < 2:
+            yield name, torch.full(shape, 0.0 if name.endswith(".bias") else 1.0)
+            continue
+        std = config.init_std
+        if name.endswith(("o_proj.weight", "down_proj.weight")):
+            std /= (2 * config.layers) ** 0.5
+        if name.endswith(("embed_tokens.weight", "lm_head.weight")):
+            # Rows that fill up the vocabulary are 0 and change no other weight's draw.
+            value = torch.zeros(shape)
+            value[: config.vocab_size] = torch.randn(config.vocab_size, shape[1], generator=generator) * std
+            yield name, value
+        else:
+            yield name, torch.randn(shape, generator=generator) * std

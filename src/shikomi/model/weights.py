@@ -101,7 +101,21 @@ def load(folder: Path, dtype: torch.dtype | None = torch.float32) -> tuple[Trans
     config = read_config(folder)
     with torch.device("meta"):
         model = Transformer(config)
-    own = dict(model.named_parameters())
+    for name, tensor in stored(folder, model):
+        # A copy of its own: what is read is a map of the file, which somebody may replace.
+        module, _, leaf = name.rpartition(".")
+        value = tensor.to(dtype or tensor.dtype, copy=True)
+        setattr(model.get_submodule(module), leaf, nn.Parameter(value))
+    return model, config
+
+
+def stored(folder: Path, model: Transformer) -> Iterator[tuple[str, Tensor]]:
+    """The weights of a model folder that ``model`` (one without memory will do) has, by name, one at a time.
+
+    Raises:
+        DataError: as ``load``.
+    """
+    config, own = model.config, dict(model.named_parameters())
     missing = set(own)
     for name, tensor in _read(folder):
         if (config.tie_embeddings and name == "lm_head.weight") or name.endswith("rotary_emb.inv_freq"):
@@ -113,14 +127,10 @@ def load(folder: Path, dtype: torch.dtype | None = torch.float32) -> tuple[Trans
             raise DataError(
                 f"tensor {name} has shape {list(tensor.shape)}, config.json says {expected}", where=str(folder)
             )
-        # A copy of its own: what is read is a map of the file, which somebody may replace.
-        module, _, leaf = name.rpartition(".")
-        value = tensor.to(dtype or tensor.dtype, copy=True)
-        setattr(model.get_submodule(module), leaf, nn.Parameter(value))
+        yield name, tensor
         missing.discard(name)
     if missing:
         raise DataError(f"tensor {min(missing)} is missing from the weights", where=str(folder))
-    return model, config
 
 
 def _read(folder: Path) -> Iterator[tuple[str, Tensor]]:

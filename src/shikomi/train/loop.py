@@ -10,7 +10,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from shikomi.errors import ShikomiError
 from shikomi.io import atomic
 from shikomi.log import Progress, silent, tell
 from shikomi.model.context import Context, share_sequences
-from shikomi.model.parallel import accumulate, become, holds_gradients, parallelize, plain_copy, restore
+from shikomi.model.parallel import accumulate, become, fill, holds_gradients, parallelize, plain_copy, restore
 from shikomi.model.transformer import Transformer
 from shikomi.recipe.mesh import ONE_PROCESS, TrainingSite
 from shikomi.recipe.train import OptimPage
@@ -65,6 +65,10 @@ class Writer(Protocol):
         ...
 
 
+FirstWeights = Callable[[], Iterable[tuple[str, Tensor]]]
+"""Gives the weights a run begins with, by name, whole and one at a time."""
+
+
 @dataclass(frozen=True)
 class FitSpec:
     """How long and how: ``steps`` optimiser steps, a checkpoint every ``checkpoint_steps``."""
@@ -86,6 +90,7 @@ def fit(
     *,
     site: TrainingSite = ONE_PROCESS,
     world: World | None = None,
+    weights: FirstWeights | None = None,
     writers: Sequence[Writer] = (),
     stop_requested: Callable[[], bool] | None = None,
     progress: Progress = silent,
@@ -98,6 +103,7 @@ def fit(
     Args:
         site: how ranks share the model, precision, what is compiled and recomputed.
         world: the ranks; None: those the environment describes, laid out as the site says.
+        weights: of a model without memory (meta tensors): each rank takes its pieces, and none needs room for all.
         writers: get every step's row, on the main rank.
         stop_requested: asked after every step; None: signals (``compute.stop``).
 
@@ -124,6 +130,8 @@ def fit(
             stop_requested = lambda: listening.asked  # noqa: E731
         checkpoints = stack.enter_context(Checkpoints(out / "scratch" / "checkpoints", world))
         start = checkpoints.resume(model, optimiser)
+        if weights is not None and not start:
+            fill(model, weights())
         rows = Rows(rows_path, start, world.main)
         told = [rows, *writers, *_writers(site, spec, out, progress)] if world.main else [rows]
         for writer in told:

@@ -18,13 +18,11 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
 
 from shikomi.compute.mesh import exchange, group_of
+from shikomi.model.parallel import block, cut_dims
 
 # Quintic Newton–Schulz coefficients that push singular values towards 1 in five steps (Jordan et al. 2024, Muon).
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 NEWTON_SCHULZ_STEPS = 5
-
-Block = tuple[slice, slice]
-"""Rows and columns of a matrix that a rank holds."""
 
 
 def orthogonalise(matrices_NRC: Tensor) -> Tensor:
@@ -54,27 +52,6 @@ def orthogonal(updates: Mapping[str, Tensor], dtype: torch.dtype | None = None) 
     return results
 
 
-def block(shape: Sequence[int], parts: Sequence[int], dims: Sequence[int | None], place: Sequence[int]) -> Block:
-    """The block of a matrix that the rank at ``place`` of a mesh holds.
-
-    Args:
-        shape: the whole matrix, (R, C).
-        parts: ranks along each axis of the mesh.
-        dims: the dimension each axis cuts, None where its ranks hold the same.
-
-    The last axis cuts first, as tensor parallelism comes before FSDP; every cut is ``torch.chunk``'s: equal parts but
-    the last, which may be smaller or empty.
-    """
-    bounds = [[0, shape[0]], [0, shape[1]]]
-    for count, dim, number in reversed(list(zip(parts, dims, place, strict=True))):
-        if dim is None:
-            continue
-        start, end = bounds[dim]
-        size = -(-(end - start) // count)
-        bounds[dim] = [min(start + number * size, end), min(start + (number + 1) * size, end)]
-    return slice(*bounds[0]), slice(*bounds[1])
-
-
 def share_out(costs: Sequence[float], ranks: int) -> list[int]:
     """The owner of each of some tasks, so that ranks work about equally long (largest first, to the least busy)."""
     loads, owners = [0.0] * ranks, [0] * len(costs)
@@ -89,7 +66,7 @@ class _Matrix:
     name: str
     shape: torch.Size
     owner: int
-    blocks: list[Block]
+    blocks: list[tuple[slice, ...]]
     copy_of: list[tuple[int, ...]]
     """Which copy of the whole each rank's piece belongs to: the owner takes the pieces of its own copy."""
 
@@ -115,7 +92,7 @@ class SharedMatrices:
         costs = [min(m.shape) ** 2 * max(m.shape) for m in matrices.values()]
         self.matrices = []
         for (name, matrix), owner in zip(matrices.items(), share_out(costs, self.ranks), strict=True):
-            dims = [getattr(placement, "dim", None) for placement in matrix.placements]
+            dims = cut_dims(matrix)
             blocks = [block(matrix.shape, mesh.shape, dims, place) for place in places]
             copies = [tuple(n for n, dim in zip(place, dims, strict=True) if dim is None) for place in places]
             self.matrices.append(_Matrix(name, matrix.shape, owner, blocks, copies))

@@ -6,20 +6,25 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import torch
+
+from shikomi.compute.mesh import open_world
 from shikomi.compute.torchrun import is_main
 from shikomi.errors import RecipeError
 from shikomi.io import read_json, write_json
 from shikomi.log import Progress, silent
 from shikomi.model import lora, weights
 from shikomi.model.config import ModelConfig, from_page
-from shikomi.model.transformer import Transformer, initialise
+from shikomi.model.context import check_sequences
+from shikomi.model.transformer import Transformer, drawn, initialise
 from shikomi.recipe.mesh import ONE_PROCESS, TrainingSite
 from shikomi.recipe.model import ModelPage
 from shikomi.recipe.train import AnnealPage, TrainPage
 from shikomi.train.batches import Ahead, Sources
-from shikomi.train.loop import FitSpec, fit
+from shikomi.train.loop import FirstWeights, FitSpec, fit
 from shikomi.train.memory import check_memory
 from shikomi.train.objective import NextToken
+from shikomi.train.pipelined import check_stages
 from shikomi.train.text import Codec, Folders, anneal_rows, num_steps, pretrain_rows, row_batches
 
 TIMES = ("tokens_per_second", "checkpoint_seconds", "mfu", "peak_flops", "peak_basis")
@@ -42,14 +47,9 @@ def pretrain(
     """
     config = from_page(shape, codec.vocab_size) if base is None else weights.read_config(base)
     check_stage(config, page, "pretrain", site, scratch=base is None)
-    if base is None:
-        model = Transformer(config)
-        initialise(model, page.seed)
-    else:
-        model, _ = weights.load(base)
-    lora.adapt(model, page.lora, page.seed)
+    model, source = begin(config, base, page, site)
     rows = pretrain_rows(page, tokens, codec, model.config.vocab_size, folders)
-    facts = run_rows(model, rows, page, out, site, progress)
+    facts = run_rows(model, rows, page, out, site, progress, source)
     return finish(model, tokenizer, out, facts, before=None, crawl_share=1.0, dialogue_share=0.0)
 
 
@@ -58,13 +58,39 @@ def anneal(
     folders: Folders = MappingProxyType({}), site: TrainingSite = ONE_PROCESS, progress: Progress = silent,
 ) -> dict[str, Any]:  # fmt: skip
     """Go on from the base with tuning dialogues mixed into replayed crawl text; the loss covers every token."""
-    check_stage(weights.read_config(before), page, "anneal", site)
-    model, _ = weights.load(before)
-    lora.adapt(model, page.lora, page.seed)
+    config = weights.read_config(before)
+    check_stage(config, page, "anneal", site)
+    model, source = begin(config, before, page, site)
     rows, talk = anneal_rows(page, tokens, dialogues, codec, model.config.vocab_size, folders)
-    facts = run_rows(model, rows, page, out, site, progress)
+    facts = run_rows(model, rows, page, out, site, progress, source)
     facts |= {"dialogues": len(talk.dialogues), "dialogues_too_long": talk.too_long}
     return finish(model, tokenizer, out, facts, before, 1 - page.dialogue_share, page.dialogue_share)
+
+
+def begin(
+    config: ModelConfig, base: Path | None, page: Any, site: TrainingSite
+) -> tuple[Transformer, FirstWeights | None]:
+    """The model that a stage begins with: drawn from ``page.seed``, or that of folder ``base``, adapted as it asks.
+
+    Where several ranks share it, it is made without memory, and comes with what gives its weights one by one.
+
+    Raises:
+        UsageError, MachineError: the ranks do not make the site's mesh, or do not meet.
+        DataError: a base that cannot be read.
+    """
+    shared = open_world(site.mesh).size > 1 and page.lora is None
+    if shared:
+        with torch.device("meta"):
+            model, whole = Transformer(config), Transformer(config)
+        # The model is laid out in place; names and shapes of its weights are those of another one.
+        return model, lambda: drawn(whole, page.seed) if base is None else weights.stored(base, whole)
+    if base is None:
+        model = Transformer(config)
+        initialise(model, page.seed)
+    else:
+        model, _ = weights.load(base)
+    lora.adapt(model, page.lora, page.seed)
+    return model, None
 
 
 def check_stage(config: ModelConfig, page: Any, stage: str, site: TrainingSite, *, scratch: bool = False) -> None:
@@ -77,7 +103,7 @@ def check_stage(config: ModelConfig, page: Any, stage: str, site: TrainingSite, 
         scratch: whether the recipe says how large the model is.
 
     Raises:
-        RecipeError: sequences longer than the model's context.
+        RecipeError: sequences longer than the model's context, or that the mesh cannot cut; fewer layers than stages.
         MachineError: more memory than there is.
     """
     if page.sequence_tokens > config.max_tokens:
@@ -86,6 +112,8 @@ def check_stage(config: ModelConfig, page: Any, stage: str, site: TrainingSite, 
             where=f"{stage}.sequence_tokens",
             hint=f"at most {config.max_tokens}",
         )
+    check_sequences(page.sequence_tokens, site.mesh.context)
+    check_stages(config, site)
     if page.tokens:
         check_memory(
             config, stage, page.optim, site,
@@ -95,14 +123,18 @@ def check_stage(config: ModelConfig, page: Any, stage: str, site: TrainingSite, 
 
 
 def run_rows(
-    model: Transformer, rows: Sources, page: Any, out: Path, site: TrainingSite, progress: Progress
-) -> dict[str, Any]:
+    model: Transformer, rows: Sources, page: Any, out: Path, site: TrainingSite, progress: Progress,
+    source: FirstWeights | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Fit next-token loss over rows as a page with tokens, batch_tokens and sequence_tokens asks."""
     steps, flops = num_steps(page), model.config.flops_per_token(page.sequence_tokens)
     batches = row_batches(rows, page)
     spec = FitSpec(steps, page.optim, page.checkpoint_steps, flops_per_token=flops)
+    objective = NextToken(page.optim.z_loss)
     with Ahead(batches, steps) as ahead:
-        facts: dict[str, Any] = fit(model, NextToken(page.optim.z_loss), ahead, spec, out, site=site, progress=progress)
+        facts: dict[str, Any] = fit(
+            model, objective, ahead, spec, out, site=site, weights=source, progress=progress
+        )  # fmt: skip
     sources = {
         name: {"tokens": round(seen["rows"] * page.sequence_tokens), "epochs": seen["epochs"]}
         for name, seen in batches.seen(steps).items()
