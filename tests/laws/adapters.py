@@ -24,10 +24,10 @@ def train(mesh: dict[str, int] | None = None, *, kind: str = "adamw", merge: boo
     """
     model = Transformer(CONFIG)
     initialise(model, 1)
-    lora.adapt(model, LoraPage(rank=4), 2)
+    lora.adapt(model, LoraPage(rank=4, alpha=4), 2)
     kept = Keep()
     site = TrainingSite(mesh=MeshPage(**(mesh or {})), precision="float32")
-    spec = FitSpec(20, OptimPage(kind=kind, rate=0.01, muon_rate=0.005), 10**6)
+    spec = FitSpec(20, OptimPage(kind=kind, rate=0.002, muon_rate=0.0005), 10**6)
     with tempfile.TemporaryDirectory() as folder:
         fit(model, NextToken(), Steps(CONFIG.vocab_size, 2), spec, Path(folder), site=site, writers=[kept])
     if any(parameter.is_meta for parameter in model.parameters()):
