@@ -62,6 +62,24 @@ def test_bfloat16_keeps_its_type_and_is_as_near_as_bfloat16_can_be(visible):
     assert torch.allclose(rounded.float(), exact, atol=0.05)
 
 
+def test_long_and_short_documents_in_bfloat16_have_the_gradients_of_the_formula():
+    numbers = torch.zeros(1, 320, dtype=torch.int32)
+    numbers[:, 200:260], numbers[:, 260:] = 1, 2
+    packed = documents(numbers)
+    assert packed.lengths[0] >= attention.LONG_ON_CPU > packed.lengths[1]
+    generator = torch.Generator().manual_seed(0)
+    exact = [torch.randn(1, heads, 320, 16, generator=generator) for heads in (4, 2, 2)]
+    halves = [part.bfloat16().requires_grad_() for part in exact]
+    exact = [part.detach().float().requires_grad_() for part in halves]
+    out, expected = attend(*halves, packed), plain(*exact, packed.mask)
+    assert torch.allclose(out.float(), expected, atol=0.03)
+    out.float().square().sum().backward()
+    expected.square().sum().backward()
+    for half, whole in zip(halves, exact, strict=True):
+        error = (half.grad.float() - whole.grad).norm() / whole.grad.norm()
+        assert error < 0.02
+
+
 def test_flash_attention_gets_documents_as_one_line(monkeypatch):
     """What a GPU runs, with a stand-in for its kernel: [B·T, heads, E], borders, and no length beyond T."""
     asked = {}
