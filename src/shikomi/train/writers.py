@@ -96,6 +96,7 @@ class WeightsAndBiases:
         if self._run is None:
             self._run = importlib.import_module("wandb").init(
                 project=os.environ.get("WANDB_PROJECT", "shikomi"),
+                id=self.out.name,  # attempts of one stage are one run
                 name=self.out.name,
                 dir=str(self.out),
                 config=dict(self.facts),
