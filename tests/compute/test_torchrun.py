@@ -64,7 +64,7 @@ def test_progress_facts_and_news_arrive_and_the_rest_is_logged(tmp_path):
     assert heard.told == [(1, 2, "steps", "loss 3"), (2, 2, "steps", "")]
     assert heard.said == [
         "the checkpoint of step 1 could not be written",
-        "a rank died; all are started anew (1 of 3)",
+        "a rank died; all are started anew (so far: 1)",
     ]
     log = (tmp_path / "scratch" / "ranks.log").read_text()
     assert "a library's warning" in log
@@ -86,8 +86,8 @@ def test_an_error_of_a_rank_is_raised_here_and_ends_the_others(tmp_path):
 @pytest.mark.parametrize(
     ("how", "told"),
     [
-        ("crashes", "the ranks of stage pretrain failed (started anew 3 times): rank 0: KeyError: 'x'"),
-        ("dies", "the ranks of stage pretrain failed (started anew 3 times): rank 1 was ended by signal 9"),
+        ("crashes", "the ranks of stage pretrain failed: rank 0: KeyError: 'x'"),
+        ("dies", "the ranks of stage pretrain failed: rank 1 was ended by signal 9"),
         ("silent", "the ranks of stage pretrain failed: exit code 0"),
     ],
 )

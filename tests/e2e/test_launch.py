@@ -13,6 +13,7 @@ from safetensors.numpy import load_file
 
 from shikomi.cli.options import open_build
 from shikomi.io import write_json
+from tests.dist.crew import free_port
 from tests.e2e.command import Running, shikomi, succeeded
 from tests.e2e.tiny import write_recipe
 
@@ -116,7 +117,7 @@ def test_a_rank_that_is_killed_comes_back_from_the_last_checkpoint(start, tmp_pa
     running.wait_until(lambda: saved(store) and rank_pid(store, 1) > 0)
     os.kill(rank_pid(store, 1), signal.SIGKILL)
     assert running.end() == 0, running.said
-    assert "a rank died; all are started anew (1 of 1)" in running.said
+    assert "a rank died; all are started anew (so far: 1)" in running.said
     assert "Traceback" not in running.said
     succeeded(*build(start, tmp_path / "straight", *LONG))
     assert close(weights(store), weights(tmp_path / "straight"))
@@ -139,3 +140,32 @@ def test_a_killed_build_leaves_no_rank_behind_and_goes_on(start, tmp_path):
     succeeded(*build(start, store, *LONG))  # in one process now
     succeeded(*build(start, tmp_path / "straight", *LONG))
     assert close(weights(store), weights(tmp_path / "straight"))
+
+
+SRUN = """#!/bin/bash
+# Runs the command twice on this machine, as two nodes would.
+while [[ "$1" == --* ]]; do shift; done
+"$@" & one=$!
+"$@" & two=$!
+wait $one || exit 1
+wait $two
+"""
+
+
+@pytest.mark.slow
+def test_two_machines_meet_through_srun_as_a_job_s_script_has_it(start, tmp_path):
+    srun, site = tmp_path / "bin" / "srun", tmp_path / "site.toml"
+    srun.parent.mkdir()
+    srun.write_text(SRUN)
+    srun.chmod(0o755)
+    site.write_text(
+        '[training]\nprecision = "float32"\n[launch]\nkind = "slurm"\nranks = 1\n[slurm]\nnodes = 2\ngpus = 0\n'
+    )
+    recipe, _, before = start
+    environment = {"PATH": f"{srun.parent}{os.pathsep}{os.environ['PATH']}"}
+    words = ("--launch", "torchrun", "--rendezvous", f"localhost:{free_port()}")
+    store = tmp_path / "two"
+    shutil.copytree(before, store)
+    succeeded("build", recipe, "--store", store, "--site", site, "--until", "pretrain", *words, env=environment)
+    succeeded(*build(start, tmp_path / "one"))
+    assert close(weights(tmp_path / "one"), weights(store))

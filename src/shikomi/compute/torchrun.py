@@ -142,6 +142,7 @@ class _Hearing:
         self.facts: dict[str, Any] | None = None
         self.stopped = ""
         self.crash = ""
+        self.anew = 0
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
 
     def hear(self, line: bytes, log: IO[bytes]) -> None:
@@ -171,7 +172,8 @@ class _Hearing:
                 tell(self.progress, told["text"])
             case "begun" if told["restart"]:
                 self.crash = ""
-                tell(self.progress, f"a rank died; all are started anew ({told['restart']} of {self.ranks.restarts})")
+                self.anew += 1  # agents of several machines each count their own
+                tell(self.progress, f"a rank died; all are started anew (so far: {self.anew})")
             case "facts":
                 self.facts = told["facts"]
             case "stopped":
@@ -202,7 +204,7 @@ class _Hearing:
                 where=f"{self.ranks.rendezvous}, {self.log}",
                 hint="see that every node starts its ranks and reaches that address; the same command goes on",
             )
-        again = f" (started anew {self.ranks.restarts} times)" if self.ranks.restarts and code != 0 else ""
+        again = f" (started anew so far: {self.anew})" if self.anew else ""
         raise ShikomiError(
             f"the ranks of stage {self.stage} failed{again}: {self.crash or _died(said) or f'exit code {code}'}",
             where=str(self.log),
