@@ -25,6 +25,13 @@ def test_recomputation_gathers_again_in_step(crews):
     assert differ(alone(steps=10), run) <= 1e-6
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("mesh", [{"context": 2}, {"pipeline": 2}])
+def test_compiled_layers_go_with_either_degree(mesh, crews, tmp_path):
+    run = crews(2).run("tests.laws.layouts:train", mesh=mesh, steps=3, site={"compile": True}, folder=str(tmp_path))[0]
+    assert differ(alone(steps=3), run) <= 1e-4
+
+
 @pytest.mark.parametrize(("ranks", "mesh"), [(2, {"context": 2}), (4, {"context": 2, "tensor": 2})])
 def test_preferences_are_tuned_alike_with_each_sequence_whole(ranks, mesh, crews):
     plain = {"rows": shares.prefer()}

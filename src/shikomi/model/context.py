@@ -135,10 +135,14 @@ class Context:
         early, late = (_span(documents_BT, piece, tokens // (2 * self.ranks)) for piece in self.pieces)
         return Sight(early, late)
 
+    @torch.compiler.disable
     def attend(
         self, query_BHLE: Tensor, key_BKLE: Tensor, value_BKLE: Tensor, sight: Sight | None, window: int = 0
     ) -> Tensor:
-        """Attention of this rank's queries to all keys they may see, [B, H, L, E]; ``window`` as in ``Span.last``."""
+        """Attention of this rank's queries to all keys they may see, [B, H, L, E]; ``window`` as in ``Span.last``.
+
+        Not compiled: spans differ from row to row, and collectives are no one's to reorder.
+        """
         if sight is None:
             sight = self.sight(None, query_BHLE.shape[2] * self.ranks)
         key_BKTE, value_BKTE = self.join(torch.stack((key_BKLE, value_BKLE)), dim=3)
