@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from shikomi.errors import MachineError, UsageError
-from shikomi.model import decoder, generate
+from shikomi.model import cache, decoder, generate
 from shikomi.model.answers import Answer, Options, StopTexts
 from shikomi.model.config_json import to_hugging_face
 from shikomi.model.decoder import Decoder
@@ -240,6 +240,48 @@ def test_cancelled_answers_leave_the_others_alone(model):
         engine.step()
     assert [answer.finish for answer in answers] == ["cancelled", "length", "length", "cancelled"]
     assert ids(answers[1:3]) == expected[1:3]
+
+
+def test_a_step_that_is_cut_off_ends_what_had_begun_and_nothing_else(model, monkeypatch):
+    given = prompts(40, 41, 6)
+    expected = ids(Generator(model).generate(given, GREEDY))
+    engine = Generator(model, rows=2)
+    calls = 0
+
+    def stop(found):
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise KeyboardInterrupt
+        return False
+
+    first, second = engine.submit(given[0], GREEDY), engine.submit(given[1], replace(GREEDY, stop_when=stop))
+    third = engine.submit(given[2], GREEDY)
+
+    def to_the_end():
+        while engine.busy:
+            engine.step()
+
+    with pytest.raises(KeyboardInterrupt):
+        to_the_end()
+    assert [first.finish, second.finish, third.finish] == ["cancelled", "cancelled", ""]
+    to_the_end()
+    assert third.ids == expected[2]
+    assert ids(engine.generate(given, GREEDY)) == expected
+
+
+def test_rows_are_as_many_as_memory_has_room_for(model, monkeypatch):
+    given = prompts(5, 6, 7, 8, 9)
+    expected = ids(Generator(model).generate(given, GREEDY))
+    config = model.config
+    row = 2 * config.layers * config.kv_heads * config.head_dim * 8 * 32  # 9 + 12 tokens lie in 32 slots
+    for room, rows in ((0, 1), (2 * row, 2), (100 * row, 5)):
+        monkeypatch.setattr(cache, "free_bytes", lambda device, room=room: int(room / cache.MEMORY_SHARE))
+        engine = Generator(model)
+        assert ids(engine.generate(given, GREEDY)) == expected
+        assert engine._decoder.cache.rows == rows
+    monkeypatch.setattr(cache, "free_bytes", lambda device: None)
+    assert ids(Generator(model).generate(given, GREEDY)) == expected
 
 
 def test_weights_that_changed_are_read_anew(model):

@@ -6,6 +6,8 @@ Shape letters: R rows, K key-value heads, S slots, E head dim, N tokens.
 from __future__ import annotations
 
 import math
+import sys
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,6 +18,10 @@ from shikomi.model.config import ModelConfig
 SLOT_BLOCK = 16
 """Slots are allotted in multiples of this; where shapes must change seldom (recorded steps), so many are attended to at
 once, and what lies beyond a row's length is masked."""
+
+
+MEMORY_SHARE = 0.5
+"""Share of the free memory that the cache may take: when it grows, old and new are there for a moment."""
 
 
 class KeyValueCache:
@@ -29,19 +35,21 @@ class KeyValueCache:
         self.config, self.device, self.dtype = config, device, dtype
         self.rows = self.slots = 0
         self.layers: list[Tensor] = []
+        free = free_bytes(device)
+        self._room = None if free is None else int(free * MEMORY_SHARE)
 
-    @property
-    def bytes_per_row(self) -> int:
-        """Bytes of a row with all its slots."""
+    def affordable(self, slots: int) -> int:
+        """Rows of so many slots for which there was memory when the cache was made; 1 at least."""
         config = self.config
-        return 2 * config.layers * config.kv_heads * config.head_dim * self.slots * self.dtype.itemsize
+        slot = 2 * config.layers * config.kv_heads * config.head_dim * self.dtype.itemsize
+        return sys.maxsize if self._room is None else max(1, self._room // (slot * _padded(slots)))
 
     def reserve(self, rows: int, slots: int) -> bool:
         """Have room for so many rows and slots, what is there being kept; whether memory was allotted anew.
 
         There is always one slot more than asked for: one that may be written without being anybody's.
         """
-        slots = -(-(slots + 1) // SLOT_BLOCK) * SLOT_BLOCK
+        slots = _padded(slots)
         if rows <= self.rows and slots <= self.slots:
             return False
         config, old, kept = self.config, self.layers, (self.rows, self.slots)
@@ -54,11 +62,6 @@ class KeyValueCache:
                 fresh[:, : kept[0], :, : kept[1]] = old[number]
             self.layers.append(fresh)
         return True
-
-    def clear(self) -> None:
-        """Give all memory back."""
-        self.rows = self.slots = 0
-        self.layers = []
 
     def places(self, rows_N: Tensor, positions_N: Tensor) -> Tensor:
         """Where the keys and values of N tokens belong, [N·2·K]: for ``write``, the same in every layer."""
@@ -87,6 +90,21 @@ class KeyValueCache:
             kept = layer[:, one, :, :tokens].clone()
             layer[:, one, :, :tokens] = layer[:, other, :, :tokens]
             layer[:, other, :, :tokens] = kept
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Memory that a device could still give, in bytes; None where it does not say."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return None
+
+
+def _padded(slots: int) -> int:
+    return -(-(slots + 1) // SLOT_BLOCK) * SLOT_BLOCK
 
 
 def _zeros(shape: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> Tensor:

@@ -71,11 +71,11 @@ class Decoder:
         dtype: what to compute in; None: the weights' own.
 
     Raises:
-        MachineError: the model is shared out over ranks.
+        MachineError: ranks share the model.
     """
 
     def __init__(self, model: Transformer, dtype: torch.dtype | None = None) -> None:
-        if any(hasattr(parameter, "device_mesh") for parameter in model.parameters()):
+        if model.context is not None or any(hasattr(parameter, "device_mesh") for parameter in model.parameters()):
             raise MachineError(
                 "a model that ranks share cannot generate", hint="save it and load it whole where it is to answer"
             )

@@ -94,19 +94,27 @@ class Generator:
         answer.finish = "cancelled"
         if answer in self._waiting:
             self._waiting.remove(answer)
-            return
-        place = next(number for number, row in enumerate(self._rows) if row.answer is answer)
-        with torch.inference_mode():
-            self._release(place)
+        for place, row in enumerate(self._rows):
+            if row.answer is answer:
+                with torch.inference_mode():
+                    self._release(place)
+                return
 
     @torch.inference_mode()
     def step(self) -> list[Answer]:
-        """Admit prompts to free rows, read prompts, and add a token to each answer; those that grew or ended."""
-        self._admit()
-        grown = self._read() if self._reading else []
-        if self._answering:
-            grown += self._answer()
-        return list(dict.fromkeys(grown))
+        """Admit prompts to free rows, read prompts, and add a token to each answer; those that grew or ended.
+
+        A step that is cut off (by an error or the keyboard) ends all answers that have begun.
+        """
+        try:
+            self._admit()
+            grown = self._read() if self._reading else []
+            if self._answering:
+                grown += self._answer()
+            return list(dict.fromkeys(grown))
+        except BaseException:
+            self._abandon()
+            raise
 
     def stream(self, prompt: Sequence[int], options: Options) -> Iterator[int]:
         """The ids of one answer as they are made; one that is not waited for to the end is cancelled."""
@@ -171,16 +179,15 @@ class Generator:
             self._open()
         assert self._decoder is not None
         taken = self._answering + self._reading
-        if taken == self._most:
-            return
         cache = self._decoder.cache
-        wanted = min(self._most, taken + len(self._waiting))
-        wanted = wanted if wanted <= cache.rows else min(self._most, max(wanted, 2 * cache.rows))
-        if cache.reserve(wanted, self._slots):
-            self._decoder.graphs.forget()
+        wanted = taken + len(self._waiting)
+        if wanted > cache.rows or self._slots > cache.slots:
+            wanted = min(max(wanted, 2 * cache.rows), self._most, max(taken, cache.affordable(self._slots)))
+            if cache.reserve(wanted, self._slots):
+                self._decoder.graphs.forget()
         self._rows += [_Row() for _ in range(cache.rows - len(self._rows))]
         later: deque[Answer] = deque()
-        while self._waiting and self._answering + self._reading < self._most:
+        while self._waiting and self._answering + self._reading < len(self._rows):
             answer = self._waiting.popleft()
             if not self._place(answer):
                 later.append(answer)
@@ -271,6 +278,14 @@ class Generator:
             if answer is not None and answer.done:
                 self._release(place)
         return answers
+
+    def _abandon(self) -> None:
+        """End what has begun, and remember nothing of what rows held: they may be half written."""
+        for row in self._rows:
+            if row.answer is not None and not row.answer.done:
+                row.answer.finish = "cancelled"
+        self._rows = [_Row() for _ in self._rows]
+        self._answering = self._reading = 0
 
     def _release(self, place: int) -> None:
         """Free a row; what it held is remembered until the row is given away."""

@@ -162,6 +162,6 @@ def _drawn(logits_BV: Tensor, choices: Sequence[Choice], top_k: int, nucleus: bo
 
 
 def _numbers(seed: int) -> Iterator[float]:
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed % 2**63)
     while True:
         yield from torch.rand(NUMBERS_AT_ONCE, generator=generator, dtype=torch.float64).tolist()
