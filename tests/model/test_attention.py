@@ -94,7 +94,7 @@ def test_flash_attention_gets_documents_as_one_line(monkeypatch):
             found.append(F.scaled_dot_product_attention(q[None], k[None], v[None], is_causal=True)[0].transpose(0, 1))
         return torch.cat(found)
 
-    monkeypatch.setattr(attention, "_varlen", lambda: (kernel, {"window_size": (-1, 0)}, True))
+    monkeypatch.setattr(attention, "VARLEN", (kernel, {"window_size": (-1, 0)}, True))
     query, key, value = parts()
     packed = documents(NUMBERS)
     out = attention._flash(query, key, value, packed)
@@ -103,11 +103,20 @@ def test_flash_attention_gets_documents_as_one_line(monkeypatch):
 
 
 def test_the_kernel_is_asked_for_causality_in_the_words_it_knows():
-    found = attention._varlen()
+    found = attention.VARLEN
     if found is None:
         pytest.skip("this PyTorch has no varlen_attn")
     _, causal, _ = found
     assert causal in ({"window_size": (-1, 0)}, {"is_causal": True})
+
+
+def test_the_blocks_of_flex_attention_are_those_of_the_mask_and_made_once():
+    packed = documents(NUMBERS.repeat(1, 32))
+    blocks = packed.blocks
+    assert packed.blocks is blocks
+    place = [torch.tensor(n) for n in (0, 0, 5, 3)]
+    assert bool(blocks.mask_mod(*place)) == bool(packed.mask[0, 0, 5, 3])
+    assert blocks.shape == (3, 1, 256, 256)
 
 
 @pytest.mark.gpu
@@ -117,7 +126,7 @@ def test_both_ways_of_a_gpu_equal_the_mask(way):
         pytest.skip("no CUDA device")
     query, key, value = (part.detach().to("cuda", torch.bfloat16) for part in parts())
     packed = documents(NUMBERS).to(torch.device("cuda"))
-    if way == "_flash" and attention._varlen() is None:
+    if way == "_flash" and attention.VARLEN is None:
         pytest.skip("this PyTorch has no varlen_attn")
     out = getattr(attention, way)(query, key, value, packed)
     assert torch.allclose(out.float(), plain(query.float(), key.float(), value.float(), packed.mask), atol=0.05)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import torch
@@ -56,6 +56,19 @@ class Documents:
         made = documents(torch.cat((self.numbers_BT, self.numbers_BT[:1].expand(rows, -1))).cpu())
         assert made is not None
         return made.to(self.numbers_BT.device)
+
+    @cached_property
+    def blocks(self) -> Any:
+        """The same for FlexAttention, made once for all layers."""
+        from torch.nn.attention.flex_attention import create_block_mask
+
+        numbers_BT = self.numbers_BT
+
+        def seen(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
+            return (q >= k) & (numbers_BT[b, q] == numbers_BT[b, k])
+
+        rows, tokens = numbers_BT.shape
+        return create_block_mask(seen, rows, None, tokens, tokens, device=str(numbers_BT.device))
 
     @property
     def mask(self) -> Tensor:
@@ -104,10 +117,10 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, visible: Tensor | Documen
         if query.device.type == "cpu":
             key, value = _grouped(query, key, value)
             return _apart(query, key, value, visible.lengths)  # type: ignore[call-arg]
-        if query.device.type == "cuda" and query.dtype in (torch.bfloat16, torch.float16) and _varlen() is not None:
+        if query.device.type == "cuda" and _has_flash(query):
             return _flash(query, key, value, visible)
-        if query.device.type == "cuda" and query.shape[-1] & (query.shape[-1] - 1) == 0:
-            return _flex(query, key, value, visible)
+        if query.device.type == "cuda":
+            return _flex(query, key, value, visible)  # type: ignore[call-arg]
         visible = visible.mask
     if query.device.type == "cuda":
         group = query.shape[1] != key.shape[1]
@@ -147,9 +160,9 @@ def _apart(query_BHTE: Tensor, key_BHTE: Tensor, value_BHTE: Tensor, lengths: tu
     return torch.cat(found, dim=2).view(H, B, T, E).transpose(0, 1)
 
 
-@cache
 def _varlen() -> Any:
-    """PyTorch's flash attention for sequences of any length with its causal keyword, or None where it has none."""
+    """PyTorch's flash attention for sequences of any length, with its causal keyword and whether it knows groups of
+    heads; None where it has none."""
     try:
         from torch.nn.attention.varlen import varlen_attn
     except ImportError:
@@ -159,9 +172,20 @@ def _varlen() -> Any:
     return varlen_attn, causal, "enable_gqa" in known
 
 
+VARLEN = _varlen()
+"""Found once, when this module is loaded: compiled layers look at it."""
+
+
+def _has_flash(query: Tensor) -> bool:
+    """Whether the flash kernel takes these queries: half precision, Ampere or later, head dim up to 256."""
+    half = query.dtype in (torch.bfloat16, torch.float16)
+    new = torch.version.hip is not None or torch.cuda.get_device_capability(query.device) >= (8, 0)
+    return VARLEN is not None and half and new and query.shape[-1] <= 256
+
+
 def _flash(query_BHTE: Tensor, key_BKTE: Tensor, value_BKTE: Tensor, packed: Documents) -> Tensor:
     B, H, T, E = query_BHTE.shape
-    attention, causal, groups = _varlen()
+    attention, causal, groups = VARLEN
     if key_BKTE.shape[1] != H:
         if groups:
             causal = {**causal, "enable_gqa": True}
@@ -180,15 +204,7 @@ def _compiled_flex() -> Any:
     return torch.compile(flex_attention, dynamic=False)
 
 
+@torch.compiler.disable
 def _flex(query_BHTE: Tensor, key_BKTE: Tensor, value_BKTE: Tensor, packed: Documents) -> Tensor:
-    from torch.nn.attention.flex_attention import create_block_mask
-
-    numbers_BT = packed.numbers_BT
-
-    def seen(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
-        return (q >= k) & (numbers_BT[b, q] == numbers_BT[b, k])
-
-    rows, tokens = numbers_BT.shape
-    blocks = create_block_mask(seen, rows, None, tokens, tokens, device=str(query_BHTE.device))
     group = query_BHTE.shape[1] != key_BKTE.shape[1]
-    return _compiled_flex()(query_BHTE, key_BKTE, value_BKTE, block_mask=blocks, enable_gqa=group)
+    return _compiled_flex()(query_BHTE, key_BKTE, value_BKTE, block_mask=packed.blocks, enable_gqa=group)
