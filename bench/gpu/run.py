@@ -38,6 +38,8 @@ WAYS = {"eager": ["--bf16"], "compiled": ["--bf16", "--compile"], "float8": ["--
 MUST = {"mfu": 0.50, "vs_hf_trainer": 1.5, "loss_memory": 0.20}
 GOAL = {"mfu": 0.60, "vs_hf_trainer": 2.2, "loss_memory": 0.10}
 BATCHES = (1, 8, 32)
+THREADS = 1
+"""Of the processor, which only hands out work."""
 
 
 class Here(driver.Peer):
@@ -60,7 +62,10 @@ def tell(text: str) -> None:
 def race(way: str, repeats: int, steps: int, shared: list[str], shape: Shape) -> dict[str, Any]:
     """One way of ours against Hugging Face Trainer in bfloat16."""
     ours = Here(way, ".venv", "shikomi/train.py")
-    with Paced(ours, ["pretrain", *WAYS[way], *shared], 2) as one, Paced(HUGGINGFACE, ["--bf16", *shared], 2) as other:
+    with (
+        Paced(ours, ["pretrain", *WAYS[way], *shared], THREADS) as one,
+        Paced(HUGGINGFACE, ["--bf16", *shared], THREADS) as other,
+    ):
         one.steps(3), other.steps(3)
         found = rounds([one, other], repeats, steps, lambda text: tell(f"{way}, {text}"))
         said = {one.peer.name: one.stop(), other.peer.name: other.stop()}
