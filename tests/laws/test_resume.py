@@ -91,3 +91,33 @@ def test_a_model_that_ranks_cannot_share_evenly_resumes_right(before, after, cre
     assert np.allclose(losses(first, second), losses(whole), rtol=1e-6, atol=0)
     for name, value in whole["weights"].items():
         assert np.allclose(value, second["weights"][name], atol=2e-5), name
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_full_disk_on_one_rank_is_known_to_all_and_ends_nothing(rank, crews, straight, tmp_path):
+    size, mesh = LAYOUTS["fsdp-2"]
+    work = "tests.laws.resumes:go_with_a_full_disk"
+    main, other = crews(size).run(work, folder=str(tmp_path), mesh=mesh, rank=rank, step=10)
+    told = f"the checkpoint of step 10 could not be written (No space left on device on rank {rank}); "
+    assert main["said"] == other["said"] == [told + "the one of step 5 stays the last good one"]
+    assert losses(main) == losses(straight("fsdp-2", "adamw"))
+    folder = tmp_path / "scratch" / "checkpoints"
+    assert sorted(path.name for path in folder.iterdir()) == ["step-00000005", "step-00000015"]
+
+
+def test_a_shard_that_one_rank_cannot_read_is_passed_over_by_all(crews, straight, tmp_path):
+    first = go("fsdp-2", crews, tmp_path, kind="adamw", stop_at=STOP_AT)
+    with open(tmp_path / "scratch" / "checkpoints" / f"step-{STOP_AT:08d}" / "rank-00001.safetensors", "r+b") as handle:
+        handle.write(b"\xff" * 16)
+    second = go("fsdp-2", crews, tmp_path, kind="adamw", seed=99)
+    assert second["rows"][0]["step"] == 6, "the checkpoint of step 5"
+    whole = losses(straight("fsdp-2", "adamw"))
+    assert losses(first)[:5] + losses(second) == whole
+
+
+def test_a_checkpoint_of_another_model_is_refused_on_every_rank(crews, tmp_path):
+    go("fsdp-2", crews, tmp_path, kind="adamw", stop_at=STOP_AT)
+    with pytest.raises(AssertionError, match="the checkpoint is of another model: tensor model") as caught:
+        go("fsdp-2", crews, tmp_path, kind="adamw", config={"intermediate_size": 64})
+    assert "rank 0 of 2:" in str(caught.value)
+    assert "rank 1 of 2:" in str(caught.value)
