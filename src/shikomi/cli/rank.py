@@ -59,7 +59,7 @@ def command(
 
     from shikomi.cli.machine import threads_and_workers, training_site
     from shikomi.compute.mesh import close_world, open_world
-    from shikomi.flow.runner import plain
+    from shikomi.flow.runner import machine_errors, plain
     from shikomi.flow.step import Context
     from shikomi.log import silent
 
@@ -78,7 +78,8 @@ def command(
     training = training_site(site, profile=profile)
     open_world(training.mesh)
     context = Context(Teller() if is_main() else silent, 1, threads, training=training)
-    facts = step.run(build.inputs(step), build.store.work(stage, identity), context)
+    with machine_errors(store):
+        facts = step.run(build.inputs(step), build.store.work(stage, identity), context)
     if is_main():
         send("facts", facts=plain(facts, stage))
     close_world()

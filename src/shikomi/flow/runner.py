@@ -167,7 +167,7 @@ class Build:
 
         watch = watch or Unwatched()
         last = self.steps.index(self.step(until)) + 1 if until else len(self.steps)
-        with _machine_errors(self.store.root):
+        with machine_errors(self.store.root):
             self.store.create()
             stages = [step.name for step in self.steps[:last]]
             with (
@@ -318,7 +318,7 @@ class _Noted:
 
 
 @contextlib.contextmanager
-def _machine_errors(root: Path) -> Iterator[None]:
+def machine_errors(root: Path) -> Iterator[None]:
     """Tell a full disk or memory as what it is, wherever in a stage it showed."""
     try:
         yield
