@@ -100,3 +100,13 @@ def test_chosen_nll_pulls_the_chosen_answer_up():
     plain, logged = DpoObjective(0.1).loss(made, batch)
     with_nll, _ = DpoObjective(0.1, chosen_nll=0.5).loss(made, batch)
     assert with_nll.item() - plain.item() == pytest.approx(-0.5 * logged["chosen_logp"] / 3, rel=1e-4)
+
+
+def test_the_reference_is_computed_as_the_policy_is_in_bfloat16_too():
+    made = model()
+    reference = reference_log_probs(made, pairs(), 0, 12, "bfloat16")
+    sides = [pair[0] for pair in pairs()]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        policy = answer_log_probs(made, *pad_sides(sides, 0))
+    assert policy.requires_grad
+    assert torch.allclose(policy.detach(), reference[0], atol=1e-4)

@@ -103,7 +103,7 @@ def attend(query_BHTE: Tensor, key_BKSE: Tensor, value_BKSE: Tensor, visible: Te
     dtype = query_BHTE.dtype
     key_BKSE, value_BKSE = key_BKSE.to(dtype), value_BKSE.to(dtype)
     on_cpu = query_BHTE.device.type == "cpu" and dtype is torch.bfloat16 and query_BHTE.shape[2] > 1
-    if on_cpu and visible is None and key_BKSE.requires_grad and not torch.compiler.is_compiling():
+    if on_cpu and visible is None and query_BHTE.shape[2] == key_BKSE.shape[2] and not torch.compiler.is_compiling():
         return causal_attention(query_BHTE, *_grouped(query_BHTE, key_BKSE, value_BKSE))
     if on_cpu and isinstance(visible, Documents):
         return _apart(query_BHTE, *_grouped(query_BHTE, key_BKSE, value_BKSE), visible.lengths)  # type: ignore[call-arg]
