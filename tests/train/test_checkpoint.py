@@ -21,7 +21,7 @@ from shikomi.recipe.mesh import MeshPage, TrainingSite
 from shikomi.recipe.train import OptimPage
 from shikomi.train import checkpoint, storage
 from shikomi.train.checkpoint import Checkpoints
-from shikomi.train.loop import FitSpec, fit
+from shikomi.train.loop import FitSpec, Rows, fit
 from shikomi.train.objective import NextToken
 from shikomi.train.optim import Optimiser
 from tests.laws.layouts import CONFIG, Steps
@@ -285,3 +285,30 @@ def test_weights_are_exported_whole(tmp_path):
     shutil.rmtree(tmp_path / "weights")
     with pytest.raises(DataError, match="file not found"):
         checkpoint.load(tmp_path / "weights", state)
+
+
+def test_rows_that_a_full_disk_takes_not_wait_until_it_does(tmp_path):
+    class Disk:
+        """A file on a disk that takes ten bytes, then nothing, then all."""
+
+        def __init__(self) -> None:
+            self.taken, self.room = b"", 10
+
+        def write(self, data: bytes) -> int:
+            if not self.room:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            part = data[: self.room]
+            self.taken, self.room = self.taken + part, self.room - len(part)
+            return len(part)
+
+    rows, disk = Rows(tmp_path / "rows.jsonl", 0, writes=True), Disk()
+    rows.close()
+    rows._file = disk
+    for step in (1, 2):
+        rows.row({"step": step, "tokens": step, "loss": 1.0})
+    assert disk.taken == b'{"step": 1'
+    with pytest.raises(OSError, match="No space"):
+        rows.flush()
+    disk.room = 1000
+    rows.row({"step": 3, "tokens": 3, "loss": 1.0})
+    assert [json.loads(line)["step"] for line in disk.taken.splitlines()] == [1, 2, 3]

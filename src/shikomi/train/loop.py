@@ -159,6 +159,7 @@ def fit(
         seconds = time.perf_counter() - begun
         checkpoints.finish()
         _tell(checkpoints, progress)
+        rows.flush()
         _gather(model, plain, world, checkpoints, out)
     if world.main:
         shutil.copyfile(rows_path, out / "metrics.jsonl")
@@ -361,7 +362,16 @@ class Rows:
             short = {name: float(f"{v:.7g}") if isinstance(v, float) else v for name, v in row.items()}
             self._waiting += json.dumps(short, ensure_ascii=False).encode() + b"\n"
             with suppress(OSError):
-                self._waiting = self._waiting[self._file.write(self._waiting) :]
+                self.flush()
+
+    def flush(self) -> None:
+        """Write the rows that wait.
+
+        Raises:
+            OSError: there is still no room for them.
+        """
+        while self._file is not None and self._waiting:
+            self._waiting = self._waiting[self._file.write(self._waiting) :]
 
     def close(self) -> None:
         """Close the file."""
