@@ -7,7 +7,7 @@ import os
 import statistics
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -67,9 +67,14 @@ class Paced:
 
 
 def rounds(
-    peers: list[Paced], repeats: int, steps: int, tell: Callable[[str], None]
+    peers: list[Paced],
+    repeats: int,
+    steps: int,
+    tell: Callable[[str], None],
+    of_steps: Callable[[Sequence[float]], float] = statistics.median,
 ) -> dict[str, dict[str, list[float]]]:
-    """Seconds and CPU seconds of a step of each peer, one number a round; after one round that is not counted.
+    """Seconds and CPU seconds of a step of each peer, one number a round (``of_steps``: the steps' median, or mean);
+    one round before them is not counted.
 
     The order is turned round every time, so that what a peer leaves behind (heat, caches) falls on all.
     """
@@ -80,7 +85,7 @@ def rounds(
             if number < 0:
                 continue
             for what, values in found[paced.peer.name].items():
-                values.append(statistics.median(took[what]))
+                values.append(of_steps(took[what]))
         if number >= 0:
             last = {name: round(values["seconds"][-1], 3) for name, values in found.items()}
             tell(f"round {number + 1}/{repeats}: seconds a step {last}")

@@ -99,7 +99,7 @@ def checkpoint_stall(repeats: int, steps: int, shared: list[str], threads: int) 
     with Paced(plain, ["pretrain", *shared], threads) as one, Paced(
         saving, ["pretrain", "--checkpoint-steps", str(steps), *shared], threads
     ) as other:  # fmt: skip
-        found = rounds([one, other], repeats, steps, lambda text: print(f"checkpoints, {text}", file=sys.stderr))
+        found = rounds([one, other], repeats, steps, lambda text: print_error(f"checkpoints, {text}"), statistics.fmean)
     step = statistics.median(found["plain"]["seconds"])
     lost = [(b - a) * steps for a, b in zip(found["plain"]["seconds"], found["saving"]["seconds"], strict=True)]
     shares = interval([seconds / (CHECKPOINT_EVERY * step) for seconds in lost])
