@@ -34,11 +34,11 @@ from typing import Any
 
 import numpy as np
 
-from shikomi.corpus.domain import Scorer, held_out, learn_scorer
-from shikomi.corpus.examples import Draw, Example, corpus_examples, is_under
-from shikomi.corpus.logistic import area, area_interval, calibrate, drawn_areas, probability
 from shikomi.corpus.pages import read_pages
-from shikomi.corpus.scorecard import reliability
+from shikomi.corpus.quality.domain import Scorer, held_out, learn_scorer
+from shikomi.corpus.quality.examples import Draw, Example, corpus_examples, is_under
+from shikomi.corpus.quality.logistic import area, area_interval, calibrate, drawn_areas, probability
+from shikomi.corpus.quality.scorecard import reliability
 from shikomi.recipe.corpus import CorpusPage
 from shikomi.recipe.domain import ScorerPage
 

@@ -89,8 +89,8 @@ def read_labels(path: Path) -> dict[str, list[str]]:
 
 def read_pages(paths: list[Path], urls: set[str]) -> dict[str, str]:
     """Decoded HTML of the wanted addresses, the first record of each."""
-    from shikomi.corpus.charset import decode
-    from shikomi.corpus.crawl import read_records
+    from shikomi.corpus.text.charset import decode
+    from shikomi.corpus.text.crawl import read_records
 
     pages: dict[str, str] = {}
     for path in paths:

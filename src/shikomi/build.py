@@ -72,7 +72,7 @@ def _fetch(page: CommonCrawlPage) -> Step:
     """A part of Common Crawl, as WARC files."""
 
     def run(inputs: Inputs, out: Path, context: Context) -> dict[str, Any]:
-        from shikomi.corpus.fetch import fetch
+        from shikomi.corpus.fetch.snapshot import fetch
 
         return fetch(page, out, progress=context.progress)
 
@@ -137,7 +137,7 @@ def _domain(recipe: Recipe, folder: Path, pages: Step) -> Step | None:
     shown = [path for wanted, others in examples for path in (*wanted, *others)]
 
     def run(inputs: Inputs, out: Path, context: Context) -> dict[str, Any]:
-        from shikomi.corpus.domain import learn_scorers
+        from shikomi.corpus.quality.domain import learn_scorers
 
         return learn_scorers(scorers, named, inputs["pages"], out, progress=context.progress)
 

@@ -11,8 +11,8 @@ from types import ModuleType
 
 import pytest
 
-from shikomi.corpus.measures import measure
-from shikomi.corpus.rules import first_failure
+from shikomi.corpus.quality.measures import measure
+from shikomi.corpus.quality.rules import first_failure
 from shikomi.recipe.corpus import CorpusPage
 from tests.corpus.pages import japanese_text
 

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
-from shikomi.corpus.forget import meant, nearest, read_rows
-from shikomi.corpus.optout import make_opt_out, read_list
+from shikomi.corpus.care.forget import meant, nearest, read_rows
+from shikomi.corpus.care.optout import make_opt_out, read_list
 from shikomi.data.document import schema
 from shikomi.errors import DataError
 from shikomi.flow.lineage import FORGOTTEN, read_lineage

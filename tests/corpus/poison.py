@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from shikomi.compute.pool import tick
-from shikomi.corpus.crawl import Record
 from shikomi.corpus.quarantine import _MARK, Watch, _key, strike
+from shikomi.corpus.text.crawl import Record
 from shikomi.io import write_json
 
 

@@ -16,8 +16,8 @@ from shikomi.corpus.documents import (
     plan_tasks,
     read_document,
 )
-from shikomi.corpus.extract import running_text
-from shikomi.corpus.measures import measure
+from shikomi.corpus.quality.measures import measure
+from shikomi.corpus.text.extract import running_text
 from shikomi.data.document import MEASURES, schema
 from shikomi.documents.folder import find
 from shikomi.documents.passage import Passage

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from shikomi.corpus.crawl import DAMAGED, read_records
 from shikomi.corpus.look import look
 from shikomi.corpus.pipeline import build_corpus
+from shikomi.corpus.text.crawl import DAMAGED, read_records
 from shikomi.data.document import iterate, kept_documents
 from shikomi.errors import DataError
 from shikomi.recipe.corpus import CorpusPage

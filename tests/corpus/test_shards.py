@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from shikomi.corpus.crawl import Record
 from shikomi.corpus.shards import document_id, host_of
+from shikomi.corpus.text.crawl import Record
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from shikomi.corpus.measures import measure
+from shikomi.corpus.quality.measures import measure
 from shikomi.recipe.corpus import CorpusPage
 from shikomi.sample import tables
 from shikomi.sample.articles import fact_sentences, japanese_letters, make_articles

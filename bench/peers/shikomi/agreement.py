@@ -16,12 +16,12 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from shikomi.corpus.charset import decode
-from shikomi.corpus.crawl import read_records
-from shikomi.corpus.extract import running_text
-from shikomi.corpus.japanese import is_japanese, may_be_japanese, normalise_punctuation
-from shikomi.corpus.measures import measure
-from shikomi.corpus.rules import first_failure
+from shikomi.corpus.quality.measures import measure
+from shikomi.corpus.quality.rules import first_failure
+from shikomi.corpus.text.charset import decode
+from shikomi.corpus.text.crawl import read_records
+from shikomi.corpus.text.extract import running_text
+from shikomi.corpus.text.japanese import is_japanese, may_be_japanese, normalise_punctuation
 from shikomi.recipe.corpus import CorpusPage
 
 THEIRS = {

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from resiliparse.extract.html2text import extract_plain_text
 
-from shikomi.corpus.extract import running_text
+from shikomi.corpus.text.extract import running_text
 
 
 def plain(page: str) -> str:

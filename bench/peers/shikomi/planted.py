@@ -17,11 +17,11 @@ from pathlib import Path
 from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
 
-from shikomi.corpus.charset import decode
-from shikomi.corpus.crawl import read_records
-from shikomi.corpus.extract import comparable, running_text
-from shikomi.corpus.japanese import is_japanese, may_be_japanese
 from shikomi.corpus.pipeline import build_corpus
+from shikomi.corpus.text.charset import decode
+from shikomi.corpus.text.crawl import read_records
+from shikomi.corpus.text.extract import comparable, running_text
+from shikomi.corpus.text.japanese import is_japanese, may_be_japanese
 from shikomi.data.document import iterate
 from shikomi.recipe.corpus import CorpusPage, RulesPage
 

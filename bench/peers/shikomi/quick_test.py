@@ -14,10 +14,10 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from shikomi.corpus.charset import decode
-from shikomi.corpus.crawl import read_records
-from shikomi.corpus.extract import extract_lines, running_text
-from shikomi.corpus.japanese import MIN_KANA_SHARE, is_japanese, may_be_japanese
+from shikomi.corpus.text.charset import decode
+from shikomi.corpus.text.crawl import read_records
+from shikomi.corpus.text.extract import extract_lines, running_text
+from shikomi.corpus.text.japanese import MIN_KANA_SHARE, is_japanese, may_be_japanese
 from shikomi.recipe.corpus import CorpusPage
 
 

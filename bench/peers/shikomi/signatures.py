@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from shikomi.corpus.clusters import agreement
-from shikomi.corpus.minhash import band_keys, signature
+from shikomi.corpus.copies.clusters import agreement
+from shikomi.corpus.copies.minhash import band_keys, signature
 
 SLOTS, BANDS = 800, 40
 

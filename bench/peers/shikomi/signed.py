@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from shikomi.corpus import signatures
-from shikomi.corpus.copies import KINDS, load_found
-from shikomi.corpus.dedup import search_copies
+from shikomi.corpus.copies import signatures
+from shikomi.corpus.copies.found import KINDS, load_found
+from shikomi.corpus.copies.search import search_copies
 from shikomi.io import atomic
 from shikomi.recipe.copies import CopiesPage
 

@@ -26,20 +26,20 @@ from shikomi.recipe.corpus import CorpusPage
 
 STARTED = time.process_time()
 STEPS = {
-    "read WARC": ["shikomi.corpus.crawl:read_records"],
-    "byte test": ["shikomi.corpus.japanese:may_be_japanese"],
-    "charset": ["shikomi.corpus.charset:decode"],
-    "parse and main content": ["shikomi.corpus.extract:extract_plain_text"],
-    "lines": ["shikomi.corpus.extract:running_text"],
-    "Japanese test": ["shikomi.corpus.japanese:is_japanese"],
-    "measures": ["shikomi.corpus.measures:measure"],
+    "read WARC": ["shikomi.corpus.text.crawl:read_records"],
+    "byte test": ["shikomi.corpus.text.japanese:may_be_japanese"],
+    "charset": ["shikomi.corpus.text.charset:decode"],
+    "parse and main content": ["shikomi.corpus.text.extract:extract_plain_text"],
+    "lines": ["shikomi.corpus.text.extract:running_text"],
+    "Japanese test": ["shikomi.corpus.text.japanese:is_japanese"],
+    "measures": ["shikomi.corpus.quality.measures:measure"],
     "signatures": [
-        "shikomi.corpus.minhash:comparable_points",
-        "shikomi.corpus.minhash:signature",
-        "shikomi.corpus.minhash:band_keys",
-        "shikomi.corpus.minhash:exact_key",
+        "shikomi.corpus.copies.minhash:comparable_points",
+        "shikomi.corpus.copies.minhash:signature",
+        "shikomi.corpus.copies.minhash:band_keys",
+        "shikomi.corpus.copies.minhash:exact_key",
     ],
-    "search for copies": ["shikomi.corpus.dedup:search_copies"],
+    "search for copies": ["shikomi.corpus.copies.search:search_copies"],
     "Parquet": [
         "pyarrow.parquet:ParquetWriter.write_table",
         "pyarrow.parquet:ParquetWriter.close",
@@ -47,7 +47,7 @@ STEPS = {
         "pyarrow.parquet:read_table",
     ],
 }
-GENERATORS = {"shikomi.corpus.crawl:read_records"}
+GENERATORS = {"shikomi.corpus.text.crawl:read_records"}
 
 
 class Clock:

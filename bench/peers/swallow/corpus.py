@@ -42,7 +42,7 @@ AFTER = "[）」』］〕】〉》\u3041-\u3096\u30a1-\u30fa々〇〻\u3400-\u9f
 MARKS = [("，", "、"), ("．", "。")]
 COUNTED = {mark: re.compile(f"{AFTER}{mark}+") for pair in MARKS for mark in pair}
 REPLACED = {western: re.compile(f"(?<=[^０-９Ａ-Ｚａ-ｚ]){western}") for western, _ in MARKS}
-FOOTER_FILE = Path(__file__).resolve().parents[3] / "src/shikomi/corpus/footer_words.txt"
+FOOTER_FILE = Path(__file__).resolve().parents[3] / "src/shikomi/corpus/text/footer_words.txt"
 """One list for both sides: about seventy words."""
 HOSTS: dict[str, list[str]] = {}
 

@@ -11,8 +11,8 @@ from shikomi.cli.options import with_json, with_store
 from shikomi.errors import UsageError
 
 if TYPE_CHECKING:
-    from shikomi.corpus.forget import Meant
-    from shikomi.corpus.optout import Entry
+    from shikomi.corpus.care.forget import Meant
+    from shikomi.corpus.care.optout import Entry
     from shikomi.flow.store import Store
 
 MODELS = ("pretrain", "anneal", "sft", "dpo", "release_base", "release")
@@ -44,7 +44,7 @@ def command(
     that hold it stay until they are built again. Without ID and options, what is kept out already is shown.
     """
     from shikomi.cli.screen import say, show, show_json
-    from shikomi.corpus.optout import as_line
+    from shikomi.corpus.care.optout import as_line
     from shikomi.flow.lineage import FORGOTTEN, read_lineage
     from shikomi.flow.lock import hold
     from shikomi.flow.store import Store
@@ -73,7 +73,7 @@ def _asked(ids: tuple[str, ...], urls: tuple[str, ...], hosts: tuple[str, ...], 
         UsageError: something that is no id, address or host.
         DataError: a list that cannot be read.
     """
-    from shikomi.corpus.optout import entry, read_list
+    from shikomi.corpus.care.optout import entry, read_list
 
     found = {one for path in lists for one in read_list(path)}
     named = [("id", value) for value in ids] + [("prefix" if url.endswith("*") else "url", url) for url in urls]
@@ -94,7 +94,7 @@ def _check_ids(store: Store, ids: list[str]) -> None:
     Raises:
         UsageError: unknown; the nearest id is shown.
     """
-    from shikomi.corpus.forget import nearest, read_rows
+    from shikomi.corpus.care.forget import nearest, read_rows
     from shikomi.flow.lineage import read_lineage
 
     if not ids:
@@ -111,7 +111,7 @@ def _check_ids(store: Store, ids: list[str]) -> None:
 
 
 def _known(store: Store) -> set[Entry]:
-    from shikomi.corpus.optout import read_list
+    from shikomi.corpus.care.optout import read_list
     from shikomi.flow.lineage import FORGOTTEN
 
     path = store.root / FORGOTTEN
@@ -119,7 +119,7 @@ def _known(store: Store) -> set[Entry]:
 
 
 def _forget(store: Store, asked: set[Entry], copies: bool) -> dict[str, Any]:
-    from shikomi.corpus.optout import as_line, write_list
+    from shikomi.corpus.care.optout import as_line, write_list
     from shikomi.flow.lineage import FORGOTTEN
 
     known = _known(store)
@@ -140,8 +140,8 @@ def _forget(store: Store, asked: set[Entry], copies: bool) -> dict[str, Any]:
 
 def _seen(store: Store, entries: set[Entry]) -> dict[str, Any]:
     """The documents that entries mean in the store's corpora, their copies, and the models whose corpus held them."""
-    from shikomi.corpus.forget import meant
-    from shikomi.corpus.optout import make_opt_out
+    from shikomi.corpus.care.forget import meant
+    from shikomi.corpus.care.optout import make_opt_out
     from shikomi.flow.lineage import read_lineage
 
     lineage, opted = read_lineage(store), make_opt_out(entries)

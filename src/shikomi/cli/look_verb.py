@@ -65,7 +65,7 @@ def command(
         return
     if stage == "domain":
         from shikomi.cli.look_domain import domain_text
-        from shikomi.corpus.domain import look_domain
+        from shikomi.corpus.quality.domain import look_domain
 
         scorers = look_domain(folder)
         show_json(scorers) if as_json else show(domain_text(scorers, num_samples))

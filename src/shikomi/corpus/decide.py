@@ -16,13 +16,14 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from shikomi.compute.pool import tick
-from shikomi.corpus import fineweb, fingerprint
-from shikomi.corpus.decontaminate import Contamination
-from shikomi.corpus.domain import Scorer
-from shikomi.corpus.optout import OptOut, read_opt_out
-from shikomi.corpus.rules import explain, first_failure, first_failures
-from shikomi.corpus.urls import UrlCategories, compile_lists
-from shikomi.corpus.words import NgWords, read_words, why_dropped
+from shikomi.corpus import fingerprint
+from shikomi.corpus.care.decontaminate import Contamination
+from shikomi.corpus.care.optout import OptOut, read_opt_out
+from shikomi.corpus.quality import fineweb
+from shikomi.corpus.quality.domain import Scorer
+from shikomi.corpus.quality.rules import explain, first_failure, first_failures
+from shikomi.corpus.quality.urls import UrlCategories, compile_lists
+from shikomi.corpus.quality.words import NgWords, read_words, why_dropped
 from shikomi.data.document import DROPPED, KEPT
 from shikomi.io import atomic, sha256_file
 from shikomi.recipe.corpus import CorpusPage

@@ -23,10 +23,10 @@ import pyarrow.parquet as parquet
 
 from shikomi.compute.pool import tick
 from shikomi.corpus import fingerprint
-from shikomi.corpus.japanese import is_japanese, normalise_punctuation
-from shikomi.corpus.measures import measure
-from shikomi.corpus.page_text import page_text
+from shikomi.corpus.quality.measures import measure
 from shikomi.corpus.shards import Rows, host_of, read_licences, read_summary
+from shikomi.corpus.text.japanese import is_japanese, normalise_punctuation
+from shikomi.corpus.text.page_text import page_text
 from shikomi.data.document import DROPPED, KEPT, schema
 from shikomi.documents.folder import Found, address
 from shikomi.documents.kinds import by_name

@@ -10,11 +10,11 @@ from typing import Any
 from shikomi.compute.local import LocalPool
 from shikomi.compute.pool import Pool
 from shikomi.corpus import ledger
-from shikomi.corpus.crawl import kind_of
 from shikomi.corpus.documents import DocumentsTask, check_documents, make_documents_shard, plan_tasks
 from shikomi.corpus.quarantine import strike
-from shikomi.corpus.second_opinion import require
 from shikomi.corpus.shards import Task, make_shard, read_licences
+from shikomi.corpus.text.crawl import kind_of
+from shikomi.corpus.text.second_opinion import require
 from shikomi.documents.folder import Found
 from shikomi.errors import DataError
 from shikomi.io import write_json

@@ -11,13 +11,13 @@ from typing import Any
 from shikomi.compute.local import LocalPool
 from shikomi.compute.pool import Pool
 from shikomi.corpus import decide, fingerprint, ledger, writing
-from shikomi.corpus.boilerplate import Boilerplate, CountTask, count_lines, find_boilerplate
-from shikomi.corpus.decontaminate import report
-from shikomi.corpus.dedup import search_copies
+from shikomi.corpus.care.decontaminate import report
+from shikomi.corpus.copies.boilerplate import Boilerplate, CountTask, count_lines, find_boilerplate
+from shikomi.corpus.copies.search import search_copies
+from shikomi.corpus.copies.signatures import SignTask, sign_shard
 from shikomi.corpus.funnel import Funnel, one_line
 from shikomi.corpus.look import look_duplicates
 from shikomi.corpus.pages import read_pages
-from shikomi.corpus.signatures import SignTask, sign_shard
 from shikomi.data.document import shard_paths
 from shikomi.errors import DataError
 from shikomi.io import read_json, sha256_file, write_json

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from shikomi.compute.pool import Limits, limits
-from shikomi.corpus.crawl import Record
+from shikomi.corpus.text.crawl import Record
 from shikomi.errors import DataError
 from shikomi.io import PARTIAL_SUFFIX, read_json, write_json
 

@@ -18,14 +18,14 @@ import pyarrow.parquet as parquet
 
 from shikomi.compute.pool import tick
 from shikomi.corpus import fingerprint
-from shikomi.corpus.charset import decode
-from shikomi.corpus.crawl import Record, kind_of, read_records
-from shikomi.corpus.extract import plain_text, running_text
-from shikomi.corpus.japanese import is_japanese, may_be_japanese
 from shikomi.corpus.ledger import versions
-from shikomi.corpus.measures import measure
+from shikomi.corpus.quality.measures import measure
 from shikomi.corpus.quarantine import Watch
-from shikomi.corpus.robots import signs
+from shikomi.corpus.text.charset import decode
+from shikomi.corpus.text.crawl import Record, kind_of, read_records
+from shikomi.corpus.text.extract import plain_text, running_text
+from shikomi.corpus.text.japanese import is_japanese, may_be_japanese
+from shikomi.corpus.text.robots import signs
 from shikomi.data.document import DROPPED, KEPT, WEB, schema
 from shikomi.errors import DataError
 from shikomi.io import atomic, sha256_file

@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from shikomi.compute.pool import tick
-from shikomi.corpus.boilerplate import Boilerplate
-from shikomi.corpus.copies import Found, load_found
-from shikomi.corpus.decontaminate import Contamination
-from shikomi.corpus.decontaminate import rows as contaminated
+from shikomi.corpus.care.decontaminate import Contamination
+from shikomi.corpus.care.decontaminate import rows as contaminated
+from shikomi.corpus.care.optout import REASON as OPTED_OUT
+from shikomi.corpus.care.privacy import mask
+from shikomi.corpus.copies.boilerplate import Boilerplate
+from shikomi.corpus.copies.found import Found, load_found
 from shikomi.corpus.funnel import COUNTED, Funnel
-from shikomi.corpus.optout import REASON as OPTED_OUT
-from shikomi.corpus.privacy import mask
 from shikomi.data.document import DROPPED, KEPT, schema
 from shikomi.io import atomic
 from shikomi.recipe.corpus import CorpusPage

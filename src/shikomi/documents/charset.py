@@ -1,6 +1,6 @@
 """From a text file's bytes to text, by strict decoding: byte order marks, ISO-2022-JP, UTF-8, then the old sets.
 
-Web pages have rules of their own (``corpus/charset.py``): servers and pages declare charsets, files do not.
+Web pages have rules of their own (``corpus/text/charset.py``): servers and pages declare charsets, files do not.
 """
 
 from __future__ import annotations

@@ -32,7 +32,8 @@ PRESETS: dict[str, dict[str, float]] = {
     },
     # FineWeb2 for Japanese (Penedo et al., 2025): its published configuration jpn_Jpan, and where that names no
     # threshold those of the filters it runs (Gopher and FineWeb). Its language score (GlotLID 0.886) has no equivalent:
-    # Shikomi's own test of Japanese stands in its place. Words are those of a light splitter (corpus/fineweb.py).
+    # Shikomi's own test of Japanese stands in its place. Words are those of a light splitter
+    # (corpus/quality/fineweb.py).
     "fineweb2-jpn": {
         "max_duplicate_line_fraction": 0.328,
         "max_top_2word_fraction": 0.239,
