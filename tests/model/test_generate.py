@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from shikomi.errors import MachineError, UsageError
-from shikomi.model import cache, decoder, generate
+from shikomi.model import cache, decoder, generate, products
 from shikomi.model.answers import Answer, Options, StopTexts
 from shikomi.model.config_json import to_hugging_face
 from shikomi.model.decoder import Decoder
@@ -54,10 +54,13 @@ def test_greedy_answers_equal_those_of_transformers(config):
 
 @pytest.mark.parametrize("config", SHAPES)
 @pytest.mark.parametrize("at_once", [2048, 4])
-@pytest.mark.parametrize("copied_bytes", [decoder.COPIED_BYTES, 0])
-def test_cached_equals_full(config, at_once, copied_bytes, monkeypatch):
+@pytest.mark.parametrize("way", ["packed", "copied", "as they lie"])
+def test_cached_equals_full(config, at_once, way, monkeypatch):
+    if way == "copied":
+        monkeypatch.setattr(products, "_can_pack", lambda: False)
+    if way == "as they lie":
+        monkeypatch.setattr(decoder, "COPIED_BYTES", 0)
     monkeypatch.setattr(generate, "PROMPT_TOKENS_AT_ONCE", at_once)
-    monkeypatch.setattr(decoder, "COPIED_BYTES", copied_bytes)
     model = make(config)
     asked = replace(GREEDY, log_probs=True)
     for answer in Generator(model, rows=3).generate(prompts(6, 1, 11, 3, 20), asked):

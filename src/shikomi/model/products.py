@@ -10,6 +10,7 @@ Shape letters: N rows, I inputs, O outputs.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -86,7 +87,14 @@ def _weight(linear: nn.Linear) -> Tensor:
     return weight + linear.lora_B.weight.detach() @ linear.lora_A.weight.detach() * linear.scale
 
 
+@cache
 def _can_pack() -> bool:
-    """Whether this PyTorch has oneDNN and the operators by which its own compiler uses packed weights."""
-    names = ("_reorder_linear_weight", "_linear_pointwise")
-    return torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, name) for name in names)
+    """Whether this PyTorch has oneDNN and the operators by which its own compiler uses packed weights: tried out, since
+    they are not part of its documented interface."""
+    x_NI, weight_OI = torch.ones(2, 4), torch.arange(12.0).view(3, 4)
+    try:
+        packed = torch.ops.mkldnn._reorder_linear_weight(weight_OI)
+        found = torch.ops.mkldnn._linear_pointwise(x_NI, packed, None, "none", [], "")
+    except (AttributeError, RuntimeError, TypeError):
+        return False
+    return torch.equal(found, x_NI @ weight_OI.T)
