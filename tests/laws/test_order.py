@@ -13,7 +13,8 @@ from shikomi.model.config import ModelConfig
 from shikomi.model.transformer import Transformer, initialise
 from shikomi.recipe.mesh import TrainingSite
 from shikomi.recipe.train import OptimPage
-from shikomi.train.batches import Ahead, CrawlRows, DialogueRows, MixedRows, RowBatches
+from shikomi.train.ahead import Ahead
+from shikomi.train.batches import CrawlRows, DialogueRows, MixedRows, RowBatches
 from shikomi.train.loop import FitSpec, fit
 from shikomi.train.mixture import Mixture
 from shikomi.train.objective import NextToken

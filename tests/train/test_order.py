@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shikomi.errors import DataError
-from shikomi.train.batches import Ahead, CrawlRows, DialogueRows, MixedRows, RowBatches
+from shikomi.train.ahead import Ahead
+from shikomi.train.batches import CrawlRows, DialogueRows, MixedRows, RowBatches
 from shikomi.train.order import Skips, permute
 
 

@@ -20,7 +20,8 @@ from shikomi.model.transformer import Transformer, drawn, initialise
 from shikomi.recipe.mesh import ONE_PROCESS, TrainingSite
 from shikomi.recipe.model import ModelPage
 from shikomi.recipe.train import AnnealPage, TrainPage
-from shikomi.train.batches import Ahead, Sources
+from shikomi.train.ahead import Ahead
+from shikomi.train.batches import Sources
 from shikomi.train.loop import FirstWeights, FitSpec, fit
 from shikomi.train.memory import check_memory
 from shikomi.train.objective import NextToken

@@ -22,7 +22,7 @@ from shikomi.model.linear_loss import log_probs
 from shikomi.model.transformer import Transformer
 from shikomi.recipe.mesh import ONE_PROCESS, TrainingSite
 from shikomi.recipe.tune import DpoPage
-from shikomi.train.batches import Ahead
+from shikomi.train.ahead import Ahead
 from shikomi.train.device import autocast, device
 from shikomi.train.loop import FitSpec, fit
 from shikomi.train.memory import check_memory
