@@ -13,7 +13,9 @@ import torch.nn.functional as F
 from shikomi.errors import DataError
 from shikomi.model import transformer as ours_module
 from shikomi.model import weights
+from shikomi.model.answers import Options
 from shikomi.model.config_json import from_hugging_face
+from shikomi.model.generate import Generator
 from shikomi.model.transformer import Transformer
 
 transformers = pytest.importorskip("transformers")
@@ -153,6 +155,21 @@ def test_every_field_of_the_config_is_kept_and_rope_is_spelled_both_ways(case, t
     kind = scaling.pop("rope_type")
     old["rope_scaling"] = {"type": kind, **scaling} if scaling else None
     assert from_hugging_face(old, "x") == config
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_greedy_answers_are_those_of_transformers(case, tmp_path):
+    theirs = theirs_of(case)
+    theirs.save_pretrained(tmp_path / "m")
+    ours, _ = weights.load(tmp_path / "m")
+    prompts = [[5, 6, 7], list(range(1, 13))]
+    answers = Generator(ours, []).generate(prompts, Options(max_tokens=20))
+    for prompt, answer in zip(prompts, answers, strict=True):
+        ids = torch.tensor([prompt])
+        reference = theirs.generate(
+            ids, attention_mask=torch.ones_like(ids), max_new_tokens=20, do_sample=False, pad_token_id=0
+        )
+        assert answer.ids == reference[0, len(prompt) :].tolist()
 
 
 def test_shards_in_and_out_are_the_same_model(tokenizer, tmp_path):

@@ -8,9 +8,10 @@ import shutil
 import pytest
 
 from shikomi.data.dialogue import Dialogue, Message, Preference, write_rows
-from shikomi.errors import DataError, RecipeError
+from shikomi.errors import DataError, MachineError, RecipeError
 from shikomi.io import read_json, write_json
 from shikomi.model import weights
+from shikomi.recipe.dial import resolve
 from shikomi.recipe.lora import LoraPage
 from shikomi.recipe.mesh import TrainingSite
 from shikomi.recipe.model import ModelPage
@@ -139,6 +140,17 @@ def test_adapters_are_trained_alone_and_end_in_the_weights(world, tmp_path):
             stem = "base_model.model." + name.removesuffix(".weight")
             product = adapter[f"{stem}.lora_B.weight"] @ adapter[f"{stem}.lora_A.weight"]
             assert new[name].sub(old[name]).allclose(32.0 / 4 * product, atol=1e-6)
+
+
+def test_a_model_larger_than_memory_is_refused_before_a_weight_is_drawn(world, tmp_path):
+    codec = Codec(world / "tokenizer")
+    shape = resolve(ModelPage.model_validate({"params": "90B"}), codec.vocab_size)
+    page = TrainPage(tokens=4096, sequence_tokens=1024, batch_tokens=4096)
+    with pytest.raises(MachineError, match="pretrain is .* larger than this machine's memory") as told:
+        pretrain(page, shape, None, world / "tokens", world / "tokenizer", codec, tmp_path)
+    assert "parameters 3" in told.value.what  # 360 GB of weights
+    assert 'model.params = "' in told.value.hint
+    assert str(told.value).count("\n") == 2
 
 
 def test_tokens_of_another_vocabulary_are_refused(world, tmp_path):
