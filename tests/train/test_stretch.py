@@ -146,7 +146,7 @@ def test_a_model_larger_than_memory_is_refused_before_a_weight_is_drawn(world, t
     codec = Codec(world / "tokenizer")
     shape = resolve(ModelPage.model_validate({"params": "90B"}), codec.vocab_size)
     page = TrainPage(tokens=4096, sequence_tokens=1024, batch_tokens=4096)
-    with pytest.raises(MachineError, match="pretrain is .* larger than this machine's memory") as told:
+    with pytest.raises(MachineError, match=r"pretrain is .* larger than this machine's memory") as told:
         pretrain(page, shape, None, world / "tokens", world / "tokenizer", codec, tmp_path)
     assert "parameters 3" in told.value.what  # 360 GB of weights
     assert 'model.params = "' in told.value.hint
