@@ -43,8 +43,8 @@ class OptimPage(Page):
     eps: float = Field(default=1e-8, gt=0, le=1e-7)
     """AdamW epsilon; above 1e-7 is refused: one 172B run was lost to it (LLM-jp-3, NII report)."""
     z_loss: float = Field(default=0.0, ge=0, json_schema_extra=WHEN_GIVEN)
-    """Factor on the square of the softmax's log-normaliser, added to the loss so that logits do not drift: 1e-5 (OLMo 2)
-    to 1e-4 (PaLM); 0: none. DPO does not use it."""
+    """Factor on the square of the softmax's log-normaliser, added to the loss so that logits do not drift: 1e-5
+    (OLMo 2) to 1e-4 (PaLM); 0: none. DPO does not use it."""
     clip_norm: float = Field(default=1.0, gt=0)
     """Gradients whose global norm is larger are scaled down to it."""
 
