@@ -140,7 +140,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     result["loss_memory"] = result["loss"]["share"]
     result["generation"] = generation(shape, device, 8 if given.rehearsal else 128)
     best = max(result["ways"].items(), key=lambda item: item[1]["mfu"]["ours"], default=None)
-    if best is not None:
+    if best is not None and not given.rehearsal:
         result |= {"best": best[0], "mfu": best[1]["mfu"]["ours"], "vs_hf_trainer": best[1]["vs_hf_trainer"]["median"]}
     if given.rehearsal:
         numbers = "MFU, speed against Hugging Face Trainer, float8, compile, memory and generation on a GPU"
