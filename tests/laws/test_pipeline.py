@@ -64,6 +64,15 @@ def test_preferences_of_many_lengths_are_tuned_alike(crews, tmp_path):
         assert differ(plain, run, name) <= 1e-5
 
 
+@pytest.mark.parametrize("mesh", [{"pipeline": 2}, {"context": 2}], ids=lambda mesh: "-".join(mesh))
+def test_stages_of_a_build_follow_one_another(mesh, crews, tmp_path):
+    shares.make_inputs(tmp_path / "inputs")
+    alone = shares.build(str(tmp_path / "inputs"), str(tmp_path / "alone"))
+    run = crews(2).run("tests.laws.shares:build", inputs=str(tmp_path / "inputs"), out=str(tmp_path / "run"), mesh=mesh)
+    for name, losses in alone.items():
+        assert run[0][name] == pytest.approx(losses, rel=1e-5), name
+
+
 REFUSED = {
     "3 layers cannot be cut into 4 pipeline stages": (2, {"pipeline": 2, "schedule": "interleaved"}, {"layers": 3}),
     "cannot be tuned by ranks that share both": (4, {"pipeline": 2, "context": 2}, {"pairs": True}),
