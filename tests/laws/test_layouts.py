@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.dist.crew import RankFailed
-from tests.laws import layouts
+from tests.laws import layouts, shares
 
 WORK = "tests.laws.layouts:train"
 LAYOUTS = {
@@ -137,3 +137,12 @@ def test_packed_rows_that_ranks_cannot_share_are_refused(crews):
 def test_heads_that_ranks_cannot_share_are_refused(crews):
     with pytest.raises(RankFailed, match=r"1 key-value heads cannot be shared by 2 ranks"):
         crews(2).run(WORK, mesh={"tensor": 2}, config={"kv_heads": 1}, steps=1)
+
+
+@pytest.mark.parametrize(("layout", "pairs"), [("fsdp-2", 3), ("tensor-2", 4)])
+def test_preferences_give_one_curve_too(layout, pairs, crews):
+    ranks, mesh = LAYOUTS[layout]
+    run = {"rows": crews(ranks).run("tests.laws.shares:prefer", mesh=mesh, pairs=pairs)[0]}
+    plain = {"rows": shares.prefer(pairs=pairs)}
+    assert differ(plain, run) <= 1e-6
+    assert np.allclose([row["margin"] for row in plain["rows"]], [row["margin"] for row in run["rows"]], atol=1e-3)
