@@ -66,7 +66,8 @@ def race(way: str, repeats: int, steps: int, shared: list[str], shape: Shape) ->
         Paced(ours, ["pretrain", *WAYS[way], *shared], THREADS) as one,
         Paced(HUGGINGFACE, ["--bf16", *shared], THREADS) as other,
     ):
-        one.steps(3), other.steps(3)
+        for racer in (one, other):
+            racer.steps(3)
         found = rounds([one, other], repeats, steps, lambda text: tell(f"{way}, {text}"))
         said = {one.peer.name: one.stop(), other.peer.name: other.stop()}
     mine, theirs = found[way]["seconds"], found["huggingface"]["seconds"]

@@ -90,7 +90,7 @@ def test_products_are_those_of_the_layers(frozen):
         own = x.to(dtype).detach().clone().requires_grad_(frozen != "x")
         layers = [linear(weight.to(dtype)).requires_grad_(frozen != "weights") for weight in weights]
         outs = multiply(own, *layers)
-        sum(out.double().square().sum() for out in outs).backward()
+        torch.stack([out.double().square().sum() for out in outs]).sum().backward()
         return [*(out.detach() for out in outs), own.grad, *(layer.weight.grad for layer in layers)]
 
     expected = run(torch.float64, lambda x, *layers: [layer(x) for layer in layers])
