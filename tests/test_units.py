@@ -125,6 +125,9 @@ def test_sizes_are_said_in_decimal_units(value, said):
         (75, "1:15"),
         (3599.6, "1:00:00"),
         (7300, "2:01:40"),
+        (359_999, "99:59:59"),
+        (540_000, "6.25 days"),
+        (86_400_000, "2.74 years"),
     ],
 )
 def test_durations_are_said_as_a_clock(value, said):

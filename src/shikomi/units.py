@@ -118,9 +118,15 @@ def _three_digits(value: float) -> str:
 
 
 def format_seconds(value: float) -> str:
-    """Say a duration as people do: ``75`` → ``"1:15"``, ``4.2`` → ``"4.2 s"``, ``7300`` → ``"2:01:40"``."""
+    """Say a duration as people do: ``75`` → ``"1:15"``, ``4.2`` → ``"4.2 s"``, ``7300`` → ``"2:01:40"``; from 100 hours
+    on in days, from 1,000 days on in years of 365.25 days."""
     if value < 59.5:
         return f"{value:.1f} s" if value < 9.95 else f"{value:.0f} s"
+    days = value / 86400
+    if days >= 1000:
+        return f"{_three_digits(days / 365.25)} years"
+    if value >= 360_000:
+        return f"{_three_digits(days)} days"
     whole = round(value)
     hours, rest = divmod(whole, 3600)
     minutes, seconds = divmod(rest, 60)
