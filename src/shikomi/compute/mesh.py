@@ -136,6 +136,11 @@ class World:
         return result
 
 
+# PyTorch 2.13 gives these new names, and warns of the old ones.
+_all_gather: Any = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
+_reduce_scatter: Any = getattr(dist, "reduce_scatter_single", None) or dist.reduce_scatter_tensor
+
+
 class _Gather(torch.autograd.Function):
     """Gather forward, sum and scatter back. Gradients are made contiguous first: gloo reads them as if they were, and
     ``torch.distributed.nn.functional.all_gather`` so gives wrong ones without a word (torch 2.13)."""
@@ -144,14 +149,14 @@ class _Gather(torch.autograd.Function):
     def forward(ctx: Any, local: Tensor, group: dist.ProcessGroup, size: int) -> Tensor:
         ctx.group = group
         gathered = local.new_empty((size * local.shape[0], *local.shape[1:]))
-        dist.all_gather_into_tensor(gathered, local.contiguous(), group=group)
+        _all_gather(gathered, local.contiguous(), group=group)
         return gathered.view(size, *local.shape)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
         gradient = grad_outputs[0].contiguous()
         own = torch.empty_like(gradient[0])
-        dist.reduce_scatter_tensor(own, gradient.flatten(0, 1), group=ctx.group)
+        _reduce_scatter(own, gradient.flatten(0, 1), group=ctx.group)
         return own, None, None
 
 
