@@ -383,6 +383,8 @@ def _recipe_pages(recipe: Recipe, *, flavoured: bool) -> dict[str, Any]:
 
 def _manifest(folder: Path) -> dict[str, Any]:
     """What a manifest says of its stage, without times and machine: those may not enter a released folder."""
+    from shikomi.train.stretch import TIMES
+
     manifest = read_json(folder / "manifest.json")
-    facts = {name: value for name, value in manifest.get("facts", {}).items() if name != "tokens_per_second"}
+    facts = {name: value for name, value in manifest.get("facts", {}).items() if name not in TIMES}
     return {"id": manifest["id"], "facts": facts}

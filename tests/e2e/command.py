@@ -188,14 +188,29 @@ def stage_folders(store: Path) -> dict[str, Path]:
 def contents(folder: Path) -> dict[str, str]:
     """SHA-256 of every file below a folder by its path, but for the manifest, which tells times."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
-    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(_told(path)).hexdigest() for path in files}
+
+
+MEASURED = ("tokens_per_second", "mfu", "memory_mb", "checkpoint_seconds", "note")
+"""What a step's row says of the machine: it may differ, the curve may not."""
+
+
+def _told(path: Path) -> bytes:
+    """A file's bytes; a run's rows without what was measured of the machine."""
+    if path.name != "metrics.jsonl":
+        return path.read_bytes()
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return json.dumps([{name: row[name] for name in row if name not in MEASURED} for row in rows]).encode()
 
 
 def facts(folder: Path) -> dict[str, Any]:
-    """What the manifest of a finished stage says of the result, its speed left out."""
+    """What the manifest of a finished stage says of the result, without what was measured of the machine."""
     told = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    known = {name: value for name, value in told["facts"].items() if name != "tokens_per_second"}
-    return {"id": told["id"], "page": told["page"], "inputs": told["inputs"], "files": told["files"], "facts": known}
+    known = {
+        name: value for name, value in told["facts"].items() if name not in (*MEASURED, "peak_flops", "peak_basis")
+    }
+    files = {name: size for name, size in told["files"].items() if name != "metrics.jsonl"}
+    return {"id": told["id"], "page": told["page"], "inputs": told["inputs"], "files": files, "facts": known}
 
 
 def journal(store: Path) -> list[dict[str, Any]]:

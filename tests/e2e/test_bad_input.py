@@ -254,7 +254,11 @@ def test_a_recipe_that_is_no_toml(place: Path):
         ("corpus.trim_lines=3", "corpus.trim_lines = 3 has the wrong type", "expected true or false"),
         ("sample=3", "sample = 3 has the wrong type", "expected a table"),
         ("model.layers=0", "model.layers = 0 is out of range", "at least 1"),
-        ("model.layout=qwen", 'model.layout = "qwen" is not allowed', 'did you mean "qwen3"? one of: qwen3, llama'),
+        (
+            "model.layout=qwen",
+            'model.layout = "qwen" is not allowed',
+            'did you mean "qwen3"? one of: qwen3, llama, mistral, qwen2',
+        ),
     ],
 )
 def test_a_value_of_the_wrong_type(place: Path, override: str, what: str, hint: str):
