@@ -200,3 +200,14 @@ def test_an_embedding_with_a_head_of_its_own_may_have_its_own_rate():
     assert untied.rates["lm_head.weight"] == 0.01
     same = Optimiser(Transformer(dataclasses.replace(CONFIG, tie_embeddings=False)), OptimPage(rate=0.01))
     assert same.rates["model.embed_tokens.weight"] == 0.01
+
+
+def test_the_summary_of_a_resumed_run_is_that_of_the_straight_run(tmp_path):
+    """A loss that lies on the border of two roundings once came out as 5.9894 straight and 5.9893 resumed."""
+    row = {"step": 1, "tokens": 8, "loss": 5.98935000001}
+    straight = loop.Rows(tmp_path / "metrics.jsonl", 0, writes=True)
+    straight.row(row)
+    straight.close()
+    resumed = loop.Rows(tmp_path / "metrics.jsonl", 1, writes=True)
+    resumed.close()
+    assert resumed.summary() == straight.summary()

@@ -356,10 +356,10 @@ class Rows:
         self.tokens = row["tokens"]
 
     def row(self, row: dict[str, Any]) -> None:
-        """Append one step's row, floats to seven digits."""
-        self._count(row)
+        """Append one step's row, floats to seven digits; those are what the summary counts, as after a resume."""
+        short = {name: float(f"{v:.7g}") if isinstance(v, float) else v for name, v in row.items()}
+        self._count(short)
         if self._file is not None:
-            short = {name: float(f"{v:.7g}") if isinstance(v, float) else v for name, v in row.items()}
             self._waiting += json.dumps(short, ensure_ascii=False).encode() + b"\n"
             with suppress(OSError):
                 self.flush()
