@@ -99,8 +99,8 @@ def test_a_checkpoint_is_safetensors_and_json_and_nothing_else(tmp_path):
 
 def test_the_state_is_copied_before_the_next_step_changes_it(tmp_path, monkeypatch):
     release = threading.Event()
-    write = storage.write_tensors
-    monkeypatch.setattr(storage, "write_tensors", lambda *given: (release.wait(30), write(*given)))
+    write = checkpoint.write_state
+    monkeypatch.setattr(checkpoint, "write_state", lambda *given, **named: (release.wait(30), write(*given, **named)))
     model, optimiser = made()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     with Checkpoints(tmp_path, ALONE) as checkpoints:
