@@ -11,12 +11,14 @@ whatever else the trainer does between.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -112,3 +114,14 @@ class Pace:
         """Answer with one line."""
         self._answers.write(json.dumps(row) + "\n")
         self._answers.flush()
+
+
+def generation() -> argparse.Namespace:
+    """The words of a generating peer: ``weights``, ``batch``, ``new`` tokens, ``threads``, ``tiny``."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--batch", type=int, required=True)
+    parser.add_argument("--new", type=int, required=True)
+    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--tiny", action="store_true")
+    return parser.parse_args()

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy
 import torch
 import transformers
-from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainerCallback, TrainingArguments
+from transformers import Trainer, TrainingArguments
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from llama import Pacer, llama
 from pace import Pace, Shape, Stop, shape
 
 
@@ -30,28 +31,6 @@ class Windows(torch.utils.data.Dataset):
         return {"input_ids": ids, "labels": ids}
 
 
-class Pacer(TrainerCallback):
-    """Calls the pace before every step."""
-
-    def __init__(self, pace: Pace) -> None:
-        self.pace = pace
-
-    def on_step_begin(self, args, state, control, **kwargs) -> None:
-        """See ``TrainerCallback``."""
-        self.pace.boundary()
-
-
-def model_of(wanted: Shape) -> LlamaForCausalLM:
-    """The Llama of the shape, with seeded weights."""
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=wanted.vocab, hidden_size=wanted.hidden, intermediate_size=wanted.feed_forward,
-        num_hidden_layers=wanted.layers, num_attention_heads=wanted.heads, num_key_value_heads=wanted.heads,
-        max_position_embeddings=wanted.tokens, tie_word_embeddings=False, use_cache=False, attn_implementation="sdpa",
-    )  # fmt: skip
-    return LlamaForCausalLM(config)
-
-
 def main() -> None:
     """Train until told to stop."""
     on_gpu = torch.cuda.is_available()
@@ -64,7 +43,12 @@ def main() -> None:
             max_grad_norm=1.0, lr_scheduler_type="constant", logging_strategy="no", save_strategy="no",
             report_to="none", dataloader_pin_memory=False, disable_tqdm=True,
         )  # fmt: skip
-        trainer = Trainer(model_of(wanted), arguments, train_dataset=Windows(wanted), callbacks=[Pacer(pace)])
+        trainer = Trainer(
+            llama(wanted),
+            arguments,
+            train_dataset=Windows(wanted),
+            callbacks=[Pacer(pace)],
+        )
         try:
             trainer.train()
         except Stop:

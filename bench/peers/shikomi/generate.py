@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -16,18 +15,12 @@ from shikomi.model.transformer import Transformer
 from shikomi.model.weights import load_tensors
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from pace import FULL, TINY, Pace, Stop
+from pace import FULL, TINY, Pace, Stop, generation
 
 
 def main() -> None:
     """Answer until told to stop."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--batch", type=int, required=True)
-    parser.add_argument("--new", type=int, required=True)
-    parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument("--tiny", action="store_true")
-    wanted = parser.parse_args()
+    wanted = generation()
     pace = Pace()
     torch.set_num_threads(wanted.threads)
     shape = TINY if wanted.tiny else FULL

@@ -14,25 +14,15 @@ from typing import Any
 import torch
 from datasets import Dataset
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, TrainerCallback
+from transformers import PreTrainedTokenizerFast
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from llama import Pacer, llama
 from pace import Pace, Shape, Stop, shape
 
 DISTINCT = 64
 """Rows or pairs of the data set, seen again and again."""
-
-
-class Pacer(TrainerCallback):
-    """Calls the pace before every step."""
-
-    def __init__(self, pace: Pace) -> None:
-        self.pace = pace
-
-    def on_step_begin(self, args, state, control, **kwargs) -> None:
-        """See ``TrainerCallback``."""
-        self.pace.boundary()
 
 
 def words(ids: Any) -> str:
@@ -46,18 +36,6 @@ def tokenizer_of(wanted: Shape) -> PreTrainedTokenizerFast:
     made = Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))
     made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return PreTrainedTokenizerFast(tokenizer_object=made, pad_token="<pad>", eos_token="<end>", unk_token="<unk>")
-
-
-def model_of(wanted: Shape) -> LlamaForCausalLM:
-    """The Llama of the shape, with seeded weights."""
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=wanted.vocab, hidden_size=wanted.hidden, intermediate_size=wanted.feed_forward,
-        num_hidden_layers=wanted.layers, num_attention_heads=wanted.heads, num_key_value_heads=wanted.heads,
-        max_position_embeddings=wanted.tokens, tie_word_embeddings=False, use_cache=False, attn_implementation="sdpa",
-        pad_token_id=0, eos_token_id=1,
-    )  # fmt: skip
-    return LlamaForCausalLM(config)
 
 
 def shared_settings(folder: str, rows: int) -> dict[str, Any]:
@@ -80,7 +58,11 @@ def sft(wanted: Shape, pace: Pace, folder: str) -> SFTTrainer:
     data = Dataset.from_dict({"input_ids": rows, "completion_mask": [mask] * len(rows)})
     settings = SFTConfig(**shared_settings(folder, wanted.rows), packing=False, completion_only_loss=True)
     return SFTTrainer(
-        model_of(wanted), settings, train_dataset=data, processing_class=tokenizer_of(wanted), callbacks=[Pacer(pace)]
+        llama(wanted, pad_token_id=0, eos_token_id=1),
+        settings,
+        train_dataset=data,
+        processing_class=tokenizer_of(wanted),
+        callbacks=[Pacer(pace)],
     )
 
 
@@ -93,8 +75,8 @@ def dpo(wanted: Shape, pace: Pace, folder: str) -> DPOTrainer:
     data = data.map(lambda row: {"chosen": " " + row["chosen"], "rejected": " " + row["rejected"]})
     settings = DPOConfig(**shared_settings(folder, wanted.pairs), precompute_ref_log_probs=True, beta=0.1)
     return DPOTrainer(
-        model_of(wanted), None, settings, train_dataset=data, processing_class=tokenizer_of(wanted),
-        callbacks=[Pacer(pace)],
+        llama(wanted, pad_token_id=0, eos_token_id=1), None, settings, train_dataset=data,
+        processing_class=tokenizer_of(wanted), callbacks=[Pacer(pace)],
     )  # fmt: skip
 
 
