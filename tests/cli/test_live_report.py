@@ -6,7 +6,7 @@ import pytest
 
 from shikomi.cli import live_report
 from shikomi.cli.live_report import LiveReport
-from shikomi.cli.machine import training_site
+from shikomi.cli.machine import open_site, training_site
 from shikomi.cli.progress import progress_text
 from shikomi.flow.runner import Unwatched
 from shikomi.train.metrics import note
@@ -82,5 +82,5 @@ def test_the_line_of_training_shows_time_loss_and_speed_at_80_columns_and_more_a
 
 
 def test_one_flag_traces_a_few_steps():
-    assert training_site(None).profile_steps == ""
-    assert training_site(None, profile=True).profiled == (4, 6)
+    assert training_site(open_site(None)).profile_steps == ""
+    assert training_site(open_site(None), profile=True).profiled == (4, 6)

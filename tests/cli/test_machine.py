@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shikomi.cli.machine import open_pool, threads_and_workers
+from shikomi.cli.machine import open_pool, open_site, threads_and_workers
 from shikomi.errors import RecipeError
 from shikomi.plan import hardware
 
@@ -39,7 +39,7 @@ def test_the_site_says_how_much_and_the_user_has_the_last_word(
     tmp_path: Path, text: str, workers: int | None, found: tuple[int, int]
 ):
     (tmp_path / "site.toml").write_text(text)
-    assert threads_and_workers(tmp_path / "site.toml", workers) == found
+    assert threads_and_workers(open_site(tmp_path / "site.toml"), workers) == found
     assert told() == {str(found[0])}
 
 
@@ -53,7 +53,7 @@ def test_the_user_s_number_of_threads_counts(monkeypatch: pytest.MonkeyPatch, gi
 def test_a_site_that_is_wrong(tmp_path: Path):
     (tmp_path / "site.toml").write_text("threads = -1")
     with pytest.raises(RecipeError) as caught:
-        threads_and_workers(tmp_path / "site.toml")
+        threads_and_workers(open_site(tmp_path / "site.toml"))
     assert "site.toml" in caught.value.where
 
 
@@ -61,16 +61,16 @@ def test_data_stages_run_here_in_processes_of_their_own_unless_the_site_names_a_
     from shikomi.compute.local import LocalPool
     from shikomi.compute.ray import RayPool
 
-    here = open_pool(None, 3, tmp_path)
+    here = open_pool(open_site(None), 3, tmp_path)
     assert isinstance(here, LocalPool)
     assert (here.workers, here.apart, here.limits.seconds, here.limits.memory_bytes) == (3, True, 60.0, 10**9)
     site = tmp_path / "site.toml"
     site.write_text('workers = 5\npage_time = "2min"\npage_memory = "2GB"\n[ray]\naddress = "head:6379"\n')
-    there = open_pool(site, 3, tmp_path / "store")
+    there = open_pool(open_site(site), 3, tmp_path / "store")
     assert isinstance(there, RayPool)
     assert (there.address, there.workers, there.shared) == ("head:6379", 5, tmp_path / "store")
     assert (there.limits.seconds, there.limits.memory_bytes) == (120.0, 2 * 10**9)
-    assert open_pool(site, 3, tmp_path, asked=7).workers == 7
+    assert open_pool(open_site(site), 3, tmp_path, asked=7).workers == 7
 
 
 @pytest.mark.parametrize(
@@ -80,4 +80,4 @@ def test_a_site_that_says_nonsense_is_refused(tmp_path: Path, text: str):
     site = tmp_path / "site.toml"
     site.write_text(text)
     with pytest.raises(RecipeError):
-        open_pool(site, 1, tmp_path)
+        open_pool(open_site(site), 1, tmp_path)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from shikomi.cli.launch import KINDS, Asked, Given, kind_of, launcher, open_site, submit_build
+from shikomi.cli.launch import KINDS, Asked, Given, kind_of, launcher, submit_build
 from shikomi.cli.options import DEFAULT_RECIPE, command_line, open_build, with_json, with_recipe
 from shikomi.errors import UsageError
 
@@ -53,7 +53,7 @@ def command(
     its step with a checkpoint, exit code 0.
     """
     from shikomi.cli.live_report import LiveReport
-    from shikomi.cli.machine import open_pool, threads_and_workers, training_site
+    from shikomi.cli.machine import open_pool, open_site, threads_and_workers, training_site
     from shikomi.cli.progress import Screen
     from shikomi.cli.reporting import write_report
     from shikomi.cli.screen import say, show, show_json
@@ -72,7 +72,7 @@ def command(
             "--dry-run needs --launch slurm", where="--dry-run", hint="`shikomi plan` says what a build will do"
         )
     check_writers(where.training.writers)
-    threads, processes = threads_and_workers(site, workers)
+    threads, processes = threads_and_workers(where, workers)
     built = build.run(
         recipe=page.name,
         about={"file": str(recipe), "overrides": list(overrides)},
@@ -81,8 +81,8 @@ def command(
         watch=LiveReport(Screen(), lambda: write_report(page, build)),
         workers=processes,
         threads=threads,
-        pool=open_pool(site, processes, store, workers),
-        training=training_site(site, profile=profile),
+        pool=open_pool(where, processes, store, workers),
+        training=training_site(where, profile=profile),
         launch=launcher(asked, where, given, threads),
     )
     path = write_report(page, build)

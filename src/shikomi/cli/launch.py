@@ -46,17 +46,6 @@ class Given:
         return words + (["--profile"] if self.profile else [])
 
 
-def open_site(path: Path | None) -> Site:
-    """The site file, or the site that is this machine as it is.
-
-    Raises:
-        RecipeError: the file is wrong.
-    """
-    from shikomi.recipe.site import Site, load_site
-
-    return load_site(path) if path is not None else Site()
-
-
 def kind_of(asked: Asked, site: Site) -> str:
     """``process``, ``torchrun`` or ``slurm``.
 
@@ -82,7 +71,7 @@ def ranks_of(asked: Asked, site: Site, kind: str) -> Ranks:
     from shikomi.plan.hardware import accelerators
 
     mesh, launch, slurm = site.training.mesh, site.launch, site.slurm
-    product = mesh.replicate * max(1, mesh.shard) * mesh.tensor * mesh.context * mesh.pipeline
+    product = mesh.sharers * max(1, mesh.shard)
     if kind == "process":
         found = Ranks(1, restarts=0)
     elif kind == "slurm" or asked.rendezvous:

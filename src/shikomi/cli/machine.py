@@ -9,25 +9,31 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from shikomi.compute.pool import Pool
     from shikomi.recipe.mesh import TrainingSite
+    from shikomi.recipe.site import Site
 
 
-def threads_and_workers(site: Path | None = None, workers: int | None = None) -> tuple[int, int]:
+def open_site(path: Path | None) -> Site:
+    """The site file, or the site that is this machine as it is.
+
+    Raises:
+        RecipeError: the file is wrong.
+    """
+    from shikomi.recipe.site import Site, load_site
+
+    return load_site(path) if path is not None else Site()
+
+
+def threads_and_workers(site: Site | None = None, workers: int | None = None) -> tuple[int, int]:
     """Threads of one process and processes of a stage: the user's word, else the site's, else all processors.
 
     Also tells the numerical libraries: they count the machine's processors, not those a container grants.
-
-    Raises:
-        RecipeError: the site file is wrong.
     """
     from shikomi.plan.hardware import usable_cores
 
     cores = usable_cores()
     threads, processes = cores, cores
     if site is not None:
-        from shikomi.recipe.site import load_site
-
-        page = load_site(site)
-        threads, processes = page.threads or cores, page.workers or cores
+        threads, processes = site.threads or cores, site.workers or cores
     told = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
     if told.isdecimal() and int(told) > 0:
         threads = int(told)
@@ -44,43 +50,32 @@ PROFILED = "4-6"
 """Steps that ``--profile`` traces: behind the first ones, which load and compile."""
 
 
-def training_site(site: Path | None, *, profile: bool = False) -> TrainingSite:
-    """How training stages work here, as a site file says; without one: in one process.
+def training_site(site: Site, *, profile: bool = False) -> TrainingSite:
+    """How training stages work on a site.
 
     Args:
-        site: the file.
-        profile: trace a few steps, also where the file does not say which.
-
-    Raises:
-        RecipeError: the site file is wrong.
+        site: where the build runs.
+        profile: trace a few steps, also where the site does not say which.
     """
-    from shikomi.recipe.mesh import ONE_PROCESS
-    from shikomi.recipe.site import load_site
-
-    found = load_site(site).training if site is not None else ONE_PROCESS
+    found = site.training
     return found.model_copy(update={"profile_steps": PROFILED}) if profile and not found.profile_steps else found
 
 
-def open_pool(site: Path | None, workers: int, store: Path, asked: int | None = None) -> Pool:
+def open_pool(site: Site, workers: int, store: Path, asked: int | None = None) -> Pool:
     """The pool that a site asks for; its workers are processes of their own, which may be ended.
 
     Args:
-        site: a site file, or None: this machine.
+        site: where the build runs.
         workers: processes to use on this machine.
         store: a folder that every worker must see.
-        asked: processes the user asked for; of a cluster else the site file says how many.
-
-    Raises:
-        RecipeError: the site file is wrong.
+        asked: processes the user asked for; of a cluster else the site says how many.
     """
     from shikomi.compute.local import LocalPool
     from shikomi.compute.pool import Limits
-    from shikomi.recipe.site import Site, load_site
 
-    page = load_site(site) if site is not None else Site()
-    limits = Limits(page.page_time, page.page_memory)
-    if page.ray is not None:
+    limits = Limits(site.page_time, site.page_memory)
+    if site.ray is not None:
         from shikomi.compute.ray import RayPool
 
-        return RayPool(page.ray.address, workers=asked or page.workers, limits=limits, shared=store)
+        return RayPool(site.ray.address, workers=asked or site.workers, limits=limits, shared=store)
     return LocalPool(workers, limits=limits, apart=True)

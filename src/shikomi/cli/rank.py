@@ -57,13 +57,14 @@ def command(
     """Run one training stage of RECIPE as one of several ranks."""
     import os
 
-    from shikomi.cli.machine import threads_and_workers, training_site
+    from shikomi.cli.machine import open_site, threads_and_workers, training_site
     from shikomi.compute.mesh import close_world, open_world
     from shikomi.flow.runner import machine_errors, plain
     from shikomi.flow.step import Context
     from shikomi.log import silent
 
-    threads, _ = threads_and_workers(site)
+    where = open_site(site)
+    threads, _ = threads_and_workers(where)
     _, build = open_build(recipe, store, overrides)
     step = build.step(stage)
     if build.id(step) != identity:
@@ -75,7 +76,7 @@ def command(
     if is_main():
         send("begun", restart=int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")))
     # First of all: whoever is missing is told before anything is loaded, and each rank has a device of its own.
-    training = training_site(site, profile=profile)
+    training = training_site(where, profile=profile)
     open_world(training.mesh)
     context = Context(Teller() if is_main() else silent, 1, threads, training=training)
     with machine_errors(store):
