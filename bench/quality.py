@@ -170,9 +170,9 @@ def has_bfloat16() -> bool:
     """Whether our trainer takes bfloat16 here by itself: then both do."""
     import torch
 
-    from shikomi.train.loop import autocast
+    from shikomi.train.device import takes_bfloat16
 
-    return type(autocast(torch.device("cpu"))).__name__ == "autocast"
+    return takes_bfloat16(torch.device("cpu"))
 
 
 def measure(given: argparse.Namespace) -> dict[str, Any]:

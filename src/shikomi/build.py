@@ -290,6 +290,7 @@ def _dialogues(recipe: Recipe, folder: Path, crawl: Step | Source | None) -> Ste
 def _anneal(recipe: Recipe, folder: Path, inputs: dict[str, Step]) -> Step:
     """Dialogues enter here, while the crawl is still being read."""
     folders, mixed = _mixed(recipe.anneal.mixture, folder, "anneal")
+    named = tuple(inputs)  # the mixture's own inputs are known by ``folders``
 
     def run(inputs: Inputs, out: Path, context: Context) -> dict[str, Any]:
         from shikomi.tokenizer.codec import Codec
@@ -297,7 +298,7 @@ def _anneal(recipe: Recipe, folder: Path, inputs: dict[str, Step]) -> Step:
 
         return anneal(
             recipe.anneal,
-            **{name: path for name, path in inputs.items() if not name.startswith("mixture ")},
+            **{name: inputs[name] for name in named},
             codec=Codec(inputs["tokenizer"]),
             out=out,
             folders=folders,

@@ -49,7 +49,7 @@ def prefer(
     kept = layouts.Keep()
     site = TrainingSite(mesh=MeshPage(**(mesh or {})), precision="float32")
     with tempfile.TemporaryDirectory() as own:
-        spec = FitSpec(steps, page.optim, 10**6, unit="pairs")
+        spec = FitSpec(steps, page.optim, 10**6)
         fit(model, DpoObjective(0.1, 0.1), batches, spec, Path(folder or own), site=site, writers=[kept])
     return kept.rows
 

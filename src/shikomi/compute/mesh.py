@@ -204,8 +204,7 @@ def resolve_degrees(page: MeshPage, size: int) -> dict[str, int]:
     Raises:
         UsageError: the degrees do not multiply to ``size``.
     """
-    others = page.replicate * page.context * page.tensor * page.pipeline
-    shard = page.shard or max(1, size // others)
+    others, shard = page.sharers, page.shard_of(size)
     if shard * others != size:
         asked = " x ".join(f"{axis} {getattr(page, axis)}" for axis in AXES if getattr(page, axis) > 1) or "all 1"
         need = f"{others * page.shard}" if page.shard else f"a multiple of {others}"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
-import sys
 import threading
 import time
 from pathlib import Path
+
+from shikomi.plan.hardware import own_peak_mb
 
 SAMPLE_SECONDS = 0.5
 
@@ -35,7 +36,7 @@ class Meter:
         """End the sampling; ``peak_mb`` then holds the peak in megabytes (10⁶ bytes)."""
         self._stop.set()
         self._thread.join()
-        self.peak_mb = max(self.peak_mb, _tree_mb(), _own_peak_mb())
+        self.peak_mb = max(self.peak_mb, _tree_mb(), own_peak_mb())
 
     @property
     def seconds(self) -> float:
@@ -59,18 +60,6 @@ def cpu_seconds() -> float:
         usage = resource.getrusage(who)
         total += usage.ru_utime + usage.ru_stime
     return total
-
-
-def _own_peak_mb() -> float:
-    """High-water mark of this process: since the start on Linux, else since the process began."""
-    try:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024 / 1e6
-    except OSError:
-        pass
-    scale = 1 if sys.platform == "darwin" else 1024  # getrusage(2): bytes on macOS, kilobytes on Linux
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 1e6
 
 
 def _tree_mb() -> float:

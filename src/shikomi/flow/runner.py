@@ -18,7 +18,7 @@ from shikomi.flow.identity import ID_CHARACTERS, digest, step_id
 from shikomi.flow.step import Context, Launch, Source, Step, sources
 from shikomi.flow.store import MANIFEST, Store
 from shikomi.log import Progress, silent, tell
-from shikomi.recipe.mesh import TrainingSite
+from shikomi.recipe.mesh import ONE_PROCESS, TrainingSite
 from shikomi.units import format_bytes
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class Build:
         workers: int = 1,
         threads: int = 1,
         pool: Pool | None = None,
-        training: TrainingSite | None = None,
+        training: TrainingSite = ONE_PROCESS,
         launch: Launch | None = None,
     ) -> list[Built]:
         """Build every step in order, up to and with ``until`` (empty: all).
@@ -154,7 +154,7 @@ class Build:
             workers: processes a stage may use.
             threads: threads one process may use.
             pool: where functions over shards run; None: on this machine, with ``workers``.
-            training: how training stages work here; None: one process.
+            training: how training stages work here.
             launch: runs training stages in several processes; None: in this one.
 
         Raises:
@@ -174,7 +174,7 @@ class Build:
                 hold(self.store.lock_path, recipe, wait=wait, say=watch.say),
                 self._recorded(recipe, about or {}, stages),
             ):
-                context = Context(silent, workers, threads, pool, training or TrainingSite(), launch)
+                context = Context(silent, workers, threads, pool, training, launch)
                 return self._run_all(self.steps[:last], watch, context)
 
     @contextlib.contextmanager

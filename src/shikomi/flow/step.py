@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from shikomi.log import Progress, silent
-from shikomi.recipe.mesh import TrainingSite
+from shikomi.recipe.mesh import ONE_PROCESS, TrainingSite
 from shikomi.recipe.page import Page
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Context:
     workers: int = 1
     threads: int = 1
     pool: Pool | None = None
-    training: TrainingSite = field(default_factory=TrainingSite)
+    training: TrainingSite = ONE_PROCESS
     launch: Launch | None = None
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from shikomi.errors import DataError, MachineError
-from shikomi.io import PARTIAL_SUFFIX, read_json, sha256_file, sync_folder, write_json
+from shikomi.io import PARTIAL_SUFFIX, damaged_files, read_json, sha256_file, sync_folder, write_json
 from shikomi.log import Journal
 
 MANIFEST = "manifest.json"
@@ -83,15 +83,7 @@ class Store:
     def damage(self, step: str, identity: str) -> str:
         """What is wrong with a finished stage's files (missing, or of another size); empty if nothing is."""
         manifest = self.manifest(step, identity) or {}
-        folder = self.final(step, identity)
-        for name, size in manifest.get("files", {}).items():
-            try:
-                found = (folder / name).stat().st_size
-            except OSError:
-                return f"{name} is missing"
-            if found != size:
-                return f"{name} has {found} bytes, {size} were written"
-        return ""
+        return damaged_files(self.final(step, identity), manifest.get("files", {}))
 
     def begin(self, step: str, identity: str) -> Path:
         """The work folder of a stage, with whatever an earlier attempt left in it."""

@@ -6,6 +6,8 @@ import contextlib
 import json
 import math
 import os
+import resource
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,19 @@ def accelerators() -> list[str]:
                 if line.startswith("Model:"):
                     found.append(line.split(":", 1)[1].strip())
     return found
+
+
+def own_peak_mb() -> float:
+    """Most memory of this process so far, in megabytes (10⁶ bytes): its high-water mark on Linux, which ``getrusage``
+    does not tell of a process whose parent was larger."""
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    except OSError:
+        pass
+    scale = 1 if sys.platform == "darwin" else 1024  # getrusage(2): bytes on macOS, kilobytes on Linux
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 1e6
 
 
 def peak_flops(accelerator: str) -> float:

@@ -27,6 +27,15 @@ class MeshPage(Page):
     """Order of work in a pipeline. ``interleaved``: two stages a rank, less waiting for more messages;
     ``zero-bubble``: the same, and weights' gradients fill the waiting."""
 
+    @property
+    def sharers(self) -> int:
+        """Ranks that the degrees apart from ``shard`` multiply to."""
+        return self.replicate * self.context * self.tensor * self.pipeline
+
+    def shard_of(self, ranks: int) -> int:
+        """Ranks that share parameters when there are ``ranks`` in all; 0 is resolved to what the others leave."""
+        return self.shard or max(1, ranks // self.sharers)
+
 
 class TrainingSite(Page):
     """How training stages work here: changes speed and memory, not the result beyond rounding."""

@@ -123,43 +123,18 @@ def _raw_config(model: Path) -> dict[str, Any]:
 
 def _write_weights(tensors: dict[str, Any], whole: Path | None, out: Path) -> int:
     """Write one file (a copy of ``whole`` if given), or shards and their index; returns the tensors' bytes."""
-    from safetensors.torch import save_file
+    from shikomi.model.weights import write_weights
 
-    sizes = {name: tensor.numel() * tensor.element_size() for name, tensor in tensors.items()}
-    total = sum(sizes.values())
+    total = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     for stale in [*out.glob("model*.safetensors"), *out.glob(INDEX)]:
         stale.unlink()
-    if total <= SHARD_BYTES:
+    if whole is not None and total <= SHARD_BYTES:
         partial = out / (WEIGHTS + PARTIAL_SUFFIX)
-        if whole is not None:
-            shutil.copyfile(whole, partial)
-        else:
-            save_file(tensors, str(partial), metadata={"format": "pt"})
+        shutil.copyfile(whole, partial)
         partial.replace(out / WEIGHTS)
-        return total
-    shards = _shards(sizes)
-    weight_map: dict[str, str] = {}
-    for number, names in enumerate(shards, start=1):
-        file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-        partial = out / (file + PARTIAL_SUFFIX)
-        save_file({name: tensors[name].contiguous() for name in names}, str(partial), metadata={"format": "pt"})
-        partial.replace(out / file)
-        weight_map |= dict.fromkeys(names, file)
-    write_json(out / INDEX, {"metadata": {"total_size": total}, "weight_map": dict(sorted(weight_map.items()))})
+    else:
+        write_weights(tensors, out, SHARD_BYTES)
     return total
-
-
-def _shards(sizes: dict[str, int]) -> list[list[str]]:
-    """Names in order, cut before a shard would exceed ``SHARD_BYTES`` (one tensor may, alone)."""
-    shards: list[list[str]] = [[]]
-    filled = 0
-    for name, size in sizes.items():
-        if shards[-1] and filled + size > SHARD_BYTES:
-            shards.append([])
-            filled = 0
-        shards[-1].append(name)
-        filled += size
-    return shards
 
 
 def _config(raw: dict[str, Any], config: Any, codec: Any, tensors: dict[str, Any]) -> dict[str, Any]:

@@ -13,9 +13,12 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def autocast(where: torch.device, precision: str = "auto") -> Any:
-    """Matrix products in a site's ``precision``; ``auto``: bfloat16 on CUDA, AVX-512 BF16 and AMX, else float32."""
+def takes_bfloat16(where: torch.device, precision: str = "auto") -> bool:
+    """Whether a site's ``precision`` means bfloat16 products; ``auto``: on CUDA, AVX-512 BF16 and AMX."""
     has = where.type == "cuda" or getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
-    if precision == "float32" or (precision == "auto" and not has):
-        return nullcontext()
-    return torch.autocast(where.type, dtype=torch.bfloat16)
+    return precision != "float32" and (precision != "auto" or has)
+
+
+def autocast(where: torch.device, precision: str = "auto") -> Any:
+    """Matrix products in a site's ``precision``: see ``takes_bfloat16``; else float32."""
+    return torch.autocast(where.type, dtype=torch.bfloat16) if takes_bfloat16(where, precision) else nullcontext()

@@ -11,7 +11,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,7 +30,7 @@ from shikomi.model.transformer import Transformer
 from shikomi.recipe.mesh import ONE_PROCESS, TrainingSite
 from shikomi.recipe.train import OptimPage
 from shikomi.train.checkpoint import MODEL, Checkpoints, load
-from shikomi.train.device import autocast
+from shikomi.train.device import autocast, takes_bfloat16
 from shikomi.train.metrics import Gauge, note
 from shikomi.train.objective import Objective
 from shikomi.train.optim import Optimiser
@@ -76,7 +76,6 @@ class FitSpec:
     steps: int
     optim: OptimPage
     checkpoint_steps: int
-    unit: str = "tokens"
     flops_per_token: float = 0.0
     """Training FLOPs of the model a position, for MFU; 0: not known."""
 
@@ -121,8 +120,9 @@ def fit(
     world = open_world(site.mesh) if world is None else world
     plain = plain_copy(model)
     engine = _engine(model.train(), world, site)
-    half = world.device.type == "cuda" and site.precision != "float32"
-    optimiser = Optimiser(model, spec.optim, world, torch.bfloat16 if half else None)
+    bfloat16 = takes_bfloat16(world.device, site.precision)
+    on_gpu = world.device.type == "cuda"
+    optimiser = Optimiser(model, spec.optim, world, torch.bfloat16 if bfloat16 and on_gpu else None)
     rows_path = out / "scratch" / "metrics.jsonl"
     with ExitStack() as stack:
         if stop_requested is None:
@@ -136,7 +136,6 @@ def fit(
         told = [rows, *writers, *_writers(site, spec, out, progress)] if world.main else [rows]
         for writer in told:
             stack.callback(writer.close)
-        bfloat16 = not isinstance(autocast(world.device, site.precision), nullcontext)
         gauge = Gauge(spec.flops_per_token, world.size, world.device, bfloat16)
         gauge.start(rows.tokens)
         begun = time.perf_counter()

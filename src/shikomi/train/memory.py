@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import nullcontext
 from dataclasses import fields
 
 import torch
@@ -16,7 +15,7 @@ from shikomi.plan.shape import Shape
 from shikomi.recipe.lora import LoraPage
 from shikomi.recipe.mesh import MeshPage, TrainingSite
 from shikomi.recipe.train import OptimPage
-from shikomi.train.device import autocast, device
+from shikomi.train.device import device, takes_bfloat16
 from shikomi.units import format_bytes
 
 ROOM = 1.05
@@ -68,7 +67,7 @@ def check_memory(
         sequence_tokens=sequence_tokens,
         optimiser=optim.kind,
         recompute=site.recompute,
-        half=not isinstance(autocast(where, site.precision), nullcontext),
+        half=takes_bfloat16(where, site.precision),
         device=where.type,
         lora_rank=lora.rank if lora else 0,
         lora_targets=lora.targets if lora else (),
@@ -101,9 +100,7 @@ def _written(value: object) -> str:
 
 def degrees_of(mesh: MeshPage, ranks: int) -> Degrees:
     """Ranks along each axis of a mesh, of ``ranks`` in all; what does not divide is told when the world is opened."""
-    rest = mesh.replicate * mesh.tensor * mesh.context * mesh.pipeline
-    shard = mesh.shard or max(1, ranks // rest)
-    return Degrees(mesh.replicate, shard, mesh.tensor, mesh.context, mesh.pipeline)
+    return Degrees(mesh.replicate, mesh.shard_of(ranks), mesh.tensor, mesh.context, mesh.pipeline)
 
 
 def rank_memory(where: torch.device) -> int:

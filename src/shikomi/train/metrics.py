@@ -9,8 +9,6 @@ on a CPU or a device without one, that of the best of a few large matrix product
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -19,7 +17,7 @@ from typing import Any
 
 import torch
 
-from shikomi.plan.hardware import peak_flops
+from shikomi.plan.hardware import own_peak_mb, peak_flops
 from shikomi.units import format_bytes, format_count
 
 WINDOW_STEPS = 20
@@ -63,8 +61,7 @@ def memory_mb(device: torch.device) -> float:
     """Most memory so far, in megabytes (10⁶ bytes): tensors on a CUDA device, else this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+    return own_peak_mb()
 
 
 class Gauge:

@@ -42,7 +42,7 @@ from torch.distributed.tensor import DTensor, Replicate
 from torch.futures import Future
 
 from shikomi.errors import DataError
-from shikomi.io import atomic, dumps, read_json, sync_folder
+from shikomi.io import atomic, damaged_files, dumps, read_json, sync_folder
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -275,17 +275,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 def damage(folder: Path) -> str:
     """What is wrong with a finished checkpoint's files; empty if nothing is. Reads names and sizes alone."""
     try:
-        files = read_manifest(folder)["files"]
+        return damaged_files(folder, read_manifest(folder)["files"])
     except DataError as error:
         return error.what
-    for name, size in files.items():
-        try:
-            found = (folder / name).stat().st_size
-        except OSError:
-            return f"{name} is missing"
-        if found != size:
-            return f"{name} has {found} bytes, {size} were written"
-    return ""
 
 
 def write_tensors(

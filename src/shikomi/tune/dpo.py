@@ -201,7 +201,7 @@ def dpo(
     batches = PairBatches(pairs, reference, page, codec.pad_id)
     steps = -(-page.pairs // page.batch_pairs)
     flops = config.flops_per_token(round(lengths))
-    spec = FitSpec(steps, page.optim, page.checkpoint_steps, unit="pairs", flops_per_token=flops)
+    spec = FitSpec(steps, page.optim, page.checkpoint_steps, flops_per_token=flops)
     objective = DpoObjective(page.beta, page.chosen_nll)
     with Ahead(batches, steps) as ahead:
         facts: dict[str, Any] = fit(model, objective, ahead, spec, out, site=site, progress=progress)
