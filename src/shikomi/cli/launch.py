@@ -55,7 +55,9 @@ def kind_of(asked: Asked, site: Site) -> str:
     kind = asked.kind or site.launch.kind
     if asked.ranks and kind != "torchrun":
         raise UsageError(
-            "--ranks needs --launch torchrun", where=f"--launch {kind}", hint="[slurm] gpus, or [launch] ranks"
+            "--ranks needs --launch torchrun",
+            where=f"--launch {kind}",
+            hint="add --launch torchrun; of a job the site says it: [slurm] gpus, or [launch] ranks",
         )
     return kind
 
