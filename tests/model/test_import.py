@@ -50,6 +50,10 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 def theirs_of(case: str) -> Any:
     """A random model of transformers; norms and biases are drawn too, so that a forgotten one shows."""
     kind, changes = CASES[case]
+    if transformers.__version__ < "5" and (rope := changes.get("rope_parameters")):  # the older spelling
+        scaling = {key: value for key, value in rope.items() if key != "rope_theta"}
+        scaled = rope["rope_type"] != "default"
+        changes = changes | {"rope_theta": rope["rope_theta"], "rope_scaling": scaling if scaled else None}
     config = getattr(transformers, f"{kind}Config")(**SHAPE | changes)
     model = getattr(transformers, f"{kind}ForCausalLM")(config).eval()
     generator = torch.Generator().manual_seed(4)

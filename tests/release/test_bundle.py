@@ -286,7 +286,7 @@ def test_an_open_base_is_released_and_loads_again(
     shape = {
         "vocab_size": 336, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
         "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 64, "tie_word_embeddings": False,
-        "rope_parameters": {"rope_type": "default", "rope_theta": 5000.0},
+        "rope_parameters": {"rope_type": "default", "rope_theta": 5000.0}, "rope_theta": 5000.0,
     }  # fmt: skip
     kinds = {
         "llama": (transformers.LlamaConfig, transformers.LlamaForCausalLM),
