@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from shikomi.model import halves
 from shikomi.model.blocked import causal_attention
 
 FLOAT32_ON_CPU = 64
@@ -103,12 +104,14 @@ def attend(query_BHTE: Tensor, key_BKSE: Tensor, value_BKSE: Tensor, visible: Te
     dtype = query_BHTE.dtype
     key_BKSE, value_BKSE = key_BKSE.to(dtype), value_BKSE.to(dtype)
     on_cpu = query_BHTE.device.type == "cpu" and dtype is torch.bfloat16 and query_BHTE.shape[2] > 1
-    if on_cpu and visible is None and query_BHTE.shape[2] == key_BKSE.shape[2] and not torch.compiler.is_compiling():
+    whole = on_cpu and visible is None and query_BHTE.shape[2] == key_BKSE.shape[2]
+    if whole and halves.HALF_PRODUCTS and not torch.compiler.is_compiling():
         return causal_attention(query_BHTE, *_grouped(query_BHTE, key_BKSE, value_BKSE))
     if on_cpu and isinstance(visible, Documents):
         return _apart(query_BHTE, *_grouped(query_BHTE, key_BKSE, value_BKSE), visible.lengths)  # type: ignore[call-arg]
-    if on_cpu and query_BHTE.shape[-1] <= FLOAT32_ON_CPU:
-        return _attend(query_BHTE.float(), key_BKSE.float(), value_BKSE.float(), visible).to(dtype)
+    if on_cpu and (query_BHTE.shape[-1] <= FLOAT32_ON_CPU or not halves.HALF_PRODUCTS):
+        with torch.autocast("cpu", enabled=False):  # it would make queries, keys and values bfloat16 again
+            return _attend(query_BHTE.float(), key_BKSE.float(), value_BKSE.float(), visible).to(dtype)
     return _attend(query_BHTE, key_BKSE, value_BKSE, visible)
 
 
@@ -153,10 +156,11 @@ def _apart(query_BHTE: Tensor, key_BHTE: Tensor, value_BHTE: Tensor, lengths: tu
     wide = list(zip(*(line.float().split(lengths, dim=2) for line in lines), strict=True)) if half else own
     found = []
     for number, length in enumerate(lengths):
-        if half and length >= LONG_ON_CPU and query_BHTE.requires_grad:
+        if half and halves.HALF_PRODUCTS and length >= LONG_ON_CPU and query_BHTE.requires_grad:
             found.append(causal_attention(*own[number]))
         else:
-            found.append(F.scaled_dot_product_attention(*wide[number], is_causal=True).to(query_BHTE.dtype))
+            with torch.autocast("cpu", enabled=False):
+                found.append(F.scaled_dot_product_attention(*wide[number], is_causal=True).to(query_BHTE.dtype))
     return torch.cat(found, dim=2).view(H, B, T, E).transpose(0, 1)
 
 

@@ -19,17 +19,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
+from shikomi.model import halves
+from shikomi.model.halves import halves_on_cpu, multiply, operand
+
 
 def _plain(*tensors: Tensor) -> bool:
     """Whether all lie whole on the CPU and are not traced: what the functions here are written for."""
     if torch.compiler.is_compiling():
         return False
     return not any(isinstance(tensor, DTensor) or tensor.device.type != "cpu" for tensor in tensors)
-
-
-def halves_on_cpu() -> bool:
-    """Whether matrices are multiplied in bfloat16 on the CPU here (autocast)."""
-    return torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") is torch.bfloat16
 
 
 class _RMSNorm(torch.autograd.Function):
@@ -133,17 +131,17 @@ class _Products(torch.autograd.Function):
         flat = x.to(torch.bfloat16).reshape(-1, x.shape[-1])
         ctx.save_for_backward(flat, stacked)
         ctx.x, ctx.weights = (x.shape, x.dtype), [(len(weight), weight.dtype) for weight in weights]
-        return (flat @ stacked.T).view(*x.shape[:-1], -1).split(sizes, dim=-1)
+        return multiply(flat, stacked.T).view(*x.shape[:-1], -1).split(sizes, dim=-1)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        flat, stacked = ctx.saved_tensors
-        grad = torch.cat(grad_outputs, dim=-1).flatten(0, -2)
+        flat, stacked = map(operand, ctx.saved_tensors)
+        grad = operand(torch.cat(grad_outputs, dim=-1).flatten(0, -2))
         shape, dtype = ctx.x
-        grad_x = (grad @ stacked).view(shape).to(dtype) if ctx.needs_input_grad[0] else None
+        grad_x = multiply(grad, stacked).view(shape).to(dtype) if ctx.needs_input_grad[0] else None
         if not any(ctx.needs_input_grad[1:]):
             return grad_x, *([None] * len(ctx.weights))
-        parts = (grad.T @ flat).split([size for size, _ in ctx.weights])
+        parts = multiply(grad.T, flat).split([size for size, _ in ctx.weights])
         return grad_x, *(part.to(kind) for part, (_, kind) in zip(parts, ctx.weights, strict=True))
 
 
@@ -156,4 +154,12 @@ def products(x: Tensor, *linears: nn.Module) -> tuple[Tensor, ...]:
     weights = [linear.weight for linear in linears if type(linear) is nn.Linear and linear.bias is None]
     if len(weights) == len(linears) and halves_on_cpu() and torch.is_grad_enabled() and _plain(x, *weights):
         return _Products.apply(x, *weights)  # type: ignore[return-value]
-    return tuple(linear(x) for linear in linears)
+    return tuple(product(x, linear) for linear in linears)
+
+
+def product(x: Tensor, linear: nn.Module) -> Tensor:
+    """What a linear layer gives for x [..., I]; in bfloat16 by widening where a processor has no such products."""
+    if type(linear) is nn.Linear and halves_on_cpu() and not halves.HALF_PRODUCTS and _plain(x, linear.weight):
+        (found,) = _Products.apply(x, linear.weight)  # type: ignore[misc]
+        return found if linear.bias is None else found + linear.bias.to(found.dtype)
+    return linear(x)

@@ -12,11 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from shikomi.model.halves import multiply, widens
+
 CHUNK_POSITIONS = 256
 """Positions of a chunk at least: fewer would spend more on adding up the head's gradient than on making it."""
 CHUNK_ELEMENTS = {"cpu": 1 << 24, "cuda": 1 << 28}
 """Logits of a chunk, if that is more positions. 2^24 in bfloat16 are 32 MiB: measured on 2 cores, 512 positions at
 V = 8,192 and all 2,048 are equal within noise (docs/log.md); GPUs want larger products."""
+_WIDENED = 4
+"""How many times fewer where a processor widens bfloat16 for its products: what is widened is memory too."""
 ROWS = 32
 """Rows whose float32 logits a processor holds at once. Measured (Zen 4, V = 8,192): 8 and 32 rows 17.5 and 18.3 ms,
 512 rows 20.7 ms, the whole 2,048 x 8,192 with log-sum-exp and exp 57.7 ms."""
@@ -78,18 +82,18 @@ def _operands(hidden_ND: Tensor, head_VD: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _rows_of(head: Tensor, dtype: torch.dtype) -> list[slice]:
-    """The head's rows in parts that may be copied; one part where no copy is needed."""
-    step = head.shape[0] if head.dtype == dtype else _HEAD_ROWS
+    """The head's rows in parts that may be copied or widened; one part where neither is needed."""
+    step = head.shape[0] if head.dtype == dtype and not widens(head) else _HEAD_ROWS
     return [slice(start, start + step) for start in range(0, head.shape[0], step)]
 
 
 def _logits(hidden_CD: Tensor, head: Tensor) -> Tensor:
     parts = _rows_of(head, hidden_CD.dtype)
     if len(parts) == 1:
-        return hidden_CD @ head.to(hidden_CD.dtype).T
+        return multiply(hidden_CD, head.to(hidden_CD.dtype).T)
     logits = hidden_CD.new_empty(hidden_CD.shape[0], head.shape[0])
     for rows in parts:
-        logits[:, rows] = hidden_CD @ head[rows].to(hidden_CD.dtype).T
+        logits[:, rows] = multiply(hidden_CD, head[rows].to(hidden_CD.dtype).T)
     return logits
 
 
@@ -97,15 +101,16 @@ def _times_head(grad_CV: Tensor, head: Tensor) -> Tensor:
     """The gradient of hidden states from that of their logits."""
     parts = _rows_of(head, grad_CV.dtype)
     if len(parts) == 1:
-        return grad_CV @ head.to(grad_CV.dtype)
+        return multiply(grad_CV, head.to(grad_CV.dtype))
     total = torch.zeros(grad_CV.shape[0], head.shape[1], device=head.device)
     for rows in parts:
-        total += (grad_CV[:, rows] @ head[rows].to(grad_CV.dtype)).to(total.dtype)
+        total += multiply(grad_CV[:, rows], head[rows].to(grad_CV.dtype)).to(total.dtype)
     return total
 
 
 def _chunks(hidden_ND: Tensor, vocab: int) -> list[slice]:
-    positions = max(CHUNK_POSITIONS, CHUNK_ELEMENTS.get(hidden_ND.device.type, 1 << 24) // vocab)
+    elements = CHUNK_ELEMENTS.get(hidden_ND.device.type, 1 << 24) // (_WIDENED if widens(hidden_ND) else 1)
+    positions = max(CHUNK_POSITIONS, elements // vocab)
     return [slice(start, start + positions) for start in range(0, hidden_ND.shape[0], positions)]
 
 
@@ -144,7 +149,7 @@ def _add_head(grad_head: Tensor, grad_CV: Tensor, hidden_CD: Tensor) -> None:
         return
     for start in range(0, grad_CV.shape[1], _HEAD_ROWS):
         rows = slice(start, start + _HEAD_ROWS)
-        grad_head[rows] += (grad_CV[:, rows].T @ hidden_CD).to(grad_head.dtype)
+        grad_head[rows] += multiply(grad_CV[:, rows].T, hidden_CD).to(grad_head.dtype)
 
 
 class _CrossEntropy(torch.autograd.Function):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from shikomi.model.attention import Documents, attend
 from shikomi.model.config import ModelConfig
-from shikomi.model.kernels import add, gated, products, rms_norm, rotate
+from shikomi.model.kernels import add, gated, product, products, rms_norm, rotate
 from shikomi.model.rope import rotary_table
 
 
@@ -74,11 +74,11 @@ class Attention(nn.Module):
         key_BKTE = rotate(key.transpose(1, 2), *rotary)
         if self.context is not None:
             out_BHTE = self.context.attend(query_BHTE, key_BKTE, value_BKTE, mask, self.window)
-            return self.o_proj(out_BHTE.transpose(1, 2).reshape(B, T, self.heads * self.head_dim))
+            return product(out_BHTE.transpose(1, 2).reshape(B, T, self.heads * self.head_dim), self.o_proj)
         if 0 < self.window < T:
             mask = windowed(mask, self.window, T, x_BTD.device)
         out_BHTE = attend(query_BHTE, key_BKTE, value_BKTE, mask)
-        return self.o_proj(out_BHTE.transpose(1, 2).reshape(B, T, self.heads * self.head_dim))
+        return product(out_BHTE.transpose(1, 2).reshape(B, T, self.heads * self.head_dim), self.o_proj)
 
 
 class FeedForward(nn.Module):
@@ -92,7 +92,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """[B, T, D] to [B, T, D] through width F."""
-        return self.down_proj(gated(*products(x_BTD, self.gate_proj, self.up_proj)))
+        return product(gated(*products(x_BTD, self.gate_proj, self.up_proj)), self.down_proj)
 
 
 class Layer(nn.Module):

@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Partial, Replicate
 
+from shikomi.model.halves import multiply
+
 CHUNK_ELEMENTS = 1 << 24
 """Logits of a rank that are in memory at once."""
 
@@ -113,7 +115,7 @@ class _Scores(torch.autograd.Function):
         inside = (targets >= 0) & (targets < len(rows))
         places = targets.clamp(0, len(rows) - 1)[:, None]
         for part in _chunks(len(targets), len(rows)):
-            scores = (hidden[part] @ rows.T).to(wide)
+            scores = multiply(hidden[part], rows.T).to(wide)
             peak = _over_ranks(scores.amax(dim=-1), mesh, "max")
             own = scores.gather(1, places[part])[:, 0] * inside[part]
             mass = scores.sub_(peak[:, None]).exp_().sum(dim=-1)
@@ -129,10 +131,10 @@ class _Scores(torch.autograd.Function):
         grad_chosen, grad_normaliser = grad_outputs
         grad_hidden, grad_rows = torch.empty_like(hidden), torch.zeros_like(rows_RD)
         for part in _chunks(len(hidden), len(rows)):
-            scores = (hidden[part] @ rows.T).to(normalisers.dtype)
+            scores = multiply(hidden[part], rows.T).to(normalisers.dtype)
             grad = scores.sub_(normalisers[part, None]).exp_().mul_(grad_normaliser[part, None])
             grad.scatter_add_(1, places[part], (grad_chosen[part] * inside[part])[:, None])
             grad = grad.to(hidden.dtype)
-            torch.mm(grad, rows, out=grad_hidden[part])
-            grad_rows += (grad.T @ hidden[part]).to(grad_rows.dtype)
+            grad_hidden[part] = multiply(grad, rows)
+            grad_rows += multiply(grad.T, hidden[part]).to(grad_rows.dtype)
         return _over_ranks(grad_hidden, ctx.mesh, "sum"), grad_rows, None, None, None
