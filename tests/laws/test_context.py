@@ -5,14 +5,12 @@ from __future__ import annotations
 import pytest
 
 from tests.laws import shares
-from tests.laws.test_layouts import alone, compare, differ
+from tests.laws.test_layouts import alone, compare, curves, differ
 
 LAYOUTS = {"context-2": (2, {"context": 2}), "context-2-fsdp-2": (4, {"context": 2, "shard": 2})}
 
 
-@pytest.mark.parametrize("double", [False, True], ids=["float32", "float64"])
-@pytest.mark.parametrize("kind", ["adamw", "muon"])
-@pytest.mark.parametrize("layout", LAYOUTS)
+@curves(LAYOUTS)
 def test_shared_sequences_give_the_curve_of_one_process(layout, kind, double, crews):
     ranks, mesh = LAYOUTS[layout]
     steps, limits = (20, {20: 1e-11}) if double else (50, {20: 1e-6, 50: 1e-5})

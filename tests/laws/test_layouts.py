@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,20 @@ LAYOUTS = {
 }
 SHARES = {"fsdp-2": 2, "fsdp-4": 4, "hsdp-2x2": 2, "replicate-2": 1, "tensor-2": 2, "fsdp-2-tensor-2": 4}
 """Parts that the layout cuts the model into."""
+
+
+ALWAYS = ("fsdp-2", "fsdp-4", "tensor-2", "fsdp-2-tensor-2", "pipeline-2", "context-2")
+"""Layouts whose fifty steps in float32 are always run; of further ones the proof in float64 is, the rest is slow."""
+
+
+def curves(layouts: Iterable[str]) -> Any:
+    """A test for every layout, optimiser and type of number."""
+    cases = []
+    for layout, kind, double in product(layouts, ("adamw", "muon"), (False, True)):
+        marks = () if double or layout in ALWAYS else pytest.mark.slow
+        name = f"{layout}-{kind}-{'float64' if double else 'float32'}"
+        cases.append(pytest.param(layout, kind, double, marks=marks, id=name))
+    return pytest.mark.parametrize(("layout", "kind", "double"), cases)
 
 
 @cache
@@ -53,9 +69,7 @@ def compare(plain: dict[str, Any], run: dict[str, Any], limits: dict[int, float]
         assert apart <= 1000 * last, f"{name} is {apart:.1e} apart"
 
 
-@pytest.mark.parametrize("double", [False, True], ids=["float32", "float64"])
-@pytest.mark.parametrize("kind", ["adamw", "muon"])
-@pytest.mark.parametrize("layout", LAYOUTS)
+@curves(LAYOUTS)
 def test_every_layout_gives_the_curve_of_one_process(layout, kind, double, crews):
     ranks, mesh = LAYOUTS[layout]
     steps, limits = (20, {20: 1e-11}) if double else (50, {20: 1e-6, 50: 1e-5})

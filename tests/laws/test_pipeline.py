@@ -11,7 +11,7 @@ from shikomi.recipe.mesh import MeshPage, TrainingSite
 from shikomi.train.pipelined import check_stages
 from tests.laws import shares
 from tests.laws.layouts import CONFIG
-from tests.laws.test_layouts import alone, compare, differ
+from tests.laws.test_layouts import alone, compare, curves, differ
 
 LAYERS = (("layers", 4),)
 LAYOUTS = {
@@ -26,9 +26,7 @@ def train(crew: Any, folder: Any, shape: Any = LAYERS, **arguments: Any) -> dict
     return crew.run("tests.laws.layouts:train", config=dict(shape), folder=str(folder), **arguments)[0]
 
 
-@pytest.mark.parametrize("double", [False, True], ids=["float32", "float64"])
-@pytest.mark.parametrize("kind", ["adamw", "muon"])
-@pytest.mark.parametrize("layout", LAYOUTS)
+@curves(LAYOUTS)
 def test_every_pipeline_gives_the_curve_of_one_process(layout, kind, double, crews, tmp_path):
     ranks, mesh = LAYOUTS[layout]
     steps, limits = (20, {20: 1e-11}) if double else (50, {20: 1e-6, 50: 1e-5})

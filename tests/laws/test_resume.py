@@ -32,6 +32,21 @@ MOVES = [
     ("tensor-2", "pipeline-2"),
     ("context-2", "alone"),
 ]
+MOVES_OF_MUON = [("fsdp-2", "fsdp-4"), ("tensor-2", "pipeline-2"), ("context-2", "alone")]
+"""Moves that are made with Muon too whenever tests are run; the others with ``make test-slow``."""
+
+
+def moves() -> list[Any]:
+    """Every move with both optimisers."""
+    seldom = [
+        pytest.param(
+            *move, "muon", marks=() if move in MOVES_OF_MUON else pytest.mark.slow, id=f"{'-'.join(move)}-muon"
+        )
+        for move in MOVES
+    ]
+    return [pytest.param(*move, "adamw", id=f"{'-'.join(move)}-adamw") for move in MOVES] + seldom
+
+
 UNEVEN = {"vocab_size": 61, "head_dim": 6}
 """A vocabulary that ranks cannot share evenly, and norms of six numbers, of which a fourth rank gets none."""
 STOP_AT = 7  # two steps after a checkpoint of its own, so that stopping writes one
@@ -75,8 +90,7 @@ def test_in_the_same_layout_a_stopped_run_goes_on_bit_for_bit(layout, kind, crew
         assert np.array_equal(value, second["weights"][name]), name
 
 
-@pytest.mark.parametrize("kind", ["adamw", "muon"])
-@pytest.mark.parametrize(("before", "after"), MOVES)
+@pytest.mark.parametrize(("before", "after", "kind"), moves())
 def test_in_another_layout_it_goes_on_to_rounding(before, after, kind, crews, straight, tmp_path):
     first = go(before, crews, tmp_path, kind=kind, stop_at=STOP_AT)
     second = go(after, crews, tmp_path, kind=kind, seed=99)
