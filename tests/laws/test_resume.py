@@ -32,19 +32,24 @@ MOVES = [
     ("tensor-2", "pipeline-2"),
     ("context-2", "alone"),
 ]
-MOVES_OF_MUON = [("fsdp-2", "fsdp-4"), ("tensor-2", "pipeline-2"), ("context-2", "alone")]
-"""Moves that are made with Muon too whenever tests are run; the others with ``make test-slow``."""
+ALWAYS = [
+    ("alone", "tensor-2"),
+    ("fsdp-4", "alone"),
+    ("fsdp-2", "fsdp-4"),
+    ("tensor-2", "pipeline-2"),
+    ("context-2", "alone"),
+]
+"""Moves that are made whenever tests are run, with Muon all but the first two; the others with ``make test-slow``."""
 
 
 def moves() -> list[Any]:
     """Every move with both optimisers."""
-    seldom = [
-        pytest.param(
-            *move, "muon", marks=() if move in MOVES_OF_MUON else pytest.mark.slow, id=f"{'-'.join(move)}-muon"
-        )
-        for move in MOVES
-    ]
-    return [pytest.param(*move, "adamw", id=f"{'-'.join(move)}-adamw") for move in MOVES] + seldom
+    found = []
+    for kind, often in (("adamw", ALWAYS), ("muon", ALWAYS[2:])):
+        for move in MOVES:
+            marks = () if move in often else pytest.mark.slow
+            found.append(pytest.param(*move, kind, marks=marks, id=f"{'-'.join(move)}-{kind}"))
+    return found
 
 
 UNEVEN = {"vocab_size": 61, "head_dim": 6}
