@@ -82,11 +82,12 @@ def race(
     return {"ratios": ratios, "rounds": found, "versions": said}
 
 
-def float32_races(repeats: int, steps: int, threads: int) -> dict[str, Any]:
-    """All races in float32: intervals by the names that ratios have, and everything measured."""
-    races = {kind: race(kind, peers, repeats, steps, [], threads) for kind, peers in KINDS.items()}
+def race_all(repeats: int, steps: int, shared: list[str], threads: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """All races: medians by the names that ratios have with their ``intervals``, and everything measured, by kind."""
+    races = {kind: race(kind, peers, repeats, steps, shared, threads) for kind, peers in KINDS.items()}
     found = {name: races[kind]["ratios"][peer] for (kind, peer), name in NAMES.items()}
-    return {name: ratios["seconds"]["median"] for name, ratios in found.items()} | {"intervals": found, "races": races}
+    intervals = {name: ratios | {"must": MUST[name], "goal": GOAL[name]} for name, ratios in found.items()}
+    return {name: ratios["seconds"]["median"] for name, ratios in found.items()} | {"intervals": intervals}, races
 
 
 def loss_memory(shape: dict[str, int]) -> dict[str, Any]:
@@ -122,19 +123,15 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     from shikomi.model.halves import HALF_PRODUCTS
 
     short = not HALF_PRODUCTS and not given.tiny
-    shape, flag = (TINY, "--tiny") if given.tiny else (SHORT, "--short") if short else (FULL, "")
-    shared = ["--bf16", flag] if flag else ["--bf16"]
+    shape = TINY if given.tiny else SHORT if short else FULL
+    whole = ["--bf16"] + ["--tiny"] * given.tiny
+    shared = whole + ["--short"] * short
     repeats, steps = (3, 3) if given.quick else (given.rounds, 6)
     result: dict[str, Any] = {"date": datetime.date.today().isoformat(), "machine": driver.machine()}
     result |= {"threads": given.threads, "precision": "bfloat16 (autocast)", "optimiser": "AdamW", "shape": vars(shape)}
     result["bfloat16_products"] = HALF_PRODUCTS
-    races = {}
-    for kind, peers in KINDS.items():
-        races[kind] = race(kind, peers, repeats, 1 if short else steps, shared, given.threads)
-        for peer, ratios in races[kind]["ratios"].items():
-            name = NAMES[kind, peer]
-            result[name] = ratios["seconds"]["median"]
-            result.setdefault("intervals", {})[name] = ratios | {"must": MUST[name], "goal": GOAL[name]}
+    ratios, races = race_all(repeats, 1 if short else steps, shared, given.threads)
+    result |= ratios
     positions = shape.rows * shape.tokens
     own = statistics.median(races["pretrain"]["rounds"][OURS.name]["seconds"])
     result["tokens_per_second"] = {
@@ -145,8 +142,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     result["loss"] = loss_memory(sizes or {"positions": 2048, "vocab": 131_072, "hidden": 512})
     result["loss_memory"] = result["loss"]["share"]
     # Ours alone, so of a whole step on any processor.
-    plain = ["--bf16", "--tiny"] if given.tiny else ["--bf16"]
-    result["checkpoint"] = checkpoint_stall(max(2, repeats - 2), steps + 1, plain, given.threads)
+    result["checkpoint"] = checkpoint_stall(max(2, repeats - 2), steps + 1, whole, given.threads)
     result["checkpoint_stall"] = result["checkpoint"]["share"]["median"]
     if given.generate:
         import generate
@@ -154,7 +150,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         result["generate"] = generate.compare(given.quick, 3 if given.quick else 5, print_error, tiny=given.tiny)
         result["vs_generate"] = result["generate"]["vs_generate"]
     if short and not given.quick:
-        result["float32"] = float32_races(repeats, steps, given.threads)
+        result["float32"], races["float32"] = race_all(repeats, steps, [], given.threads)
     result["races"] = races
     result["not_measured"] = "anything on a GPU: bench/gpu was not lent one (its CPU rehearsal runs)"
     return result
@@ -184,8 +180,6 @@ def main() -> None:
     if not given.tiny:
         print_error(f"written: {driver.write_result('train', result)}")
     shown = {name: value for name, value in result.items() if name not in ("races", "generate")}
-    if "float32" in shown:
-        shown["float32"] = {name: shown["float32"][name] for name in MUST}
     print(json.dumps(shown, ensure_ascii=False, indent=None if given.json else 2))
 
 

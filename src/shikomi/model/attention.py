@@ -155,11 +155,11 @@ def _apart(query_BHTE: Tensor, key_BHTE: Tensor, value_BHTE: Tensor, lengths: tu
     half = query_BHTE.dtype is torch.bfloat16
     wide = list(zip(*(line.float().split(lengths, dim=2) for line in lines), strict=True)) if half else own
     found = []
-    for number, length in enumerate(lengths):
-        if half and halves.HALF_PRODUCTS and length >= LONG_ON_CPU and query_BHTE.requires_grad:
-            found.append(causal_attention(*own[number]))
-        else:
-            with torch.autocast("cpu", enabled=False):
+    with torch.autocast("cpu", enabled=False):  # it would make what is float32 bfloat16 again
+        for number, length in enumerate(lengths):
+            if half and halves.HALF_PRODUCTS and length >= LONG_ON_CPU and query_BHTE.requires_grad:
+                found.append(causal_attention(*own[number]))
+            else:
                 found.append(F.scaled_dot_product_attention(*wide[number], is_causal=True).to(query_BHTE.dtype))
     return torch.cat(found, dim=2).view(H, B, T, E).transpose(0, 1)
 
