@@ -12,7 +12,9 @@ ROOT = Path(__file__).resolve().parents[2]
 SHIKOMI = ("-m", "shikomi.cli.main")
 PLAN = ("plan", str(ROOT / "recipes" / "quickstart.toml"), "--store", "none")
 MOST_SECONDS = 0.3
-"""Beyond Python's own start (issue 4)."""
+"""Beyond Python's own start (issue 4), on a machine that starts Python in `OWN_SECONDS`."""
+OWN_SECONDS = 0.0125
+"""Processor seconds of `python -c pass` on such a machine; a slower one is allowed as much more as its Python takes."""
 HEAVY = {
     "importlib.metadata",
     "torch",
@@ -50,9 +52,10 @@ def test_answers_at_once(tmp_path: Path, words: tuple[str, ...]):
     for _ in range(12):  # the least of several: others use the machine too
         own.append(start(tmp_path, "-c", "pass")[0])
         taken.append(start(tmp_path, *SHIKOMI, *words)[0])
-        if len(taken) >= 3 and min(taken) - min(own) < MOST_SECONDS:
+        allowed = MOST_SECONDS * max(1.0, min(own) / OWN_SECONDS)
+        if len(taken) >= 3 and min(taken) - min(own) < allowed:
             break
-    assert min(taken) - min(own) < MOST_SECONDS
+    assert min(taken) - min(own) < allowed
 
 
 LOADED = """
