@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -100,7 +101,8 @@ def sleeps() -> None:
 
 
 def parent() -> None:
-    """The process that starts the ranks."""
+    """The process that starts the ranks; interrupted, it ends, be it that its own parent ignores interrupts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     from shikomi.compute.torchrun import Ranks, Torchrun
     from shikomi.log import silent as unheard
 

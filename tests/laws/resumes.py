@@ -40,7 +40,7 @@ def go(
     kept = Keep()
     site = TrainingSite(mesh=MeshPage(**mesh), precision="float32")
     spec = FitSpec(STEPS, OptimPage(kind=kind, rate=0.003), checkpoint_steps=5)
-    batches = Steps(model.config.vocab_size, 2)
+    batches = Steps(model.config.vocab_size, 4)
     stopped = ""
     try:
         fit(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.laws import shares
-from tests.laws.test_layouts import alone, compare, curves, differ
+from tests.laws.test_layouts import alone, compare, curves, differ, length
 
 LAYOUTS = {"context-2": (2, {"context": 2}), "context-2-fsdp-2": (4, {"context": 2, "shard": 2})}
 
@@ -13,9 +13,9 @@ LAYOUTS = {"context-2": (2, {"context": 2}), "context-2-fsdp-2": (4, {"context":
 @curves(LAYOUTS)
 def test_shared_sequences_give_the_curve_of_one_process(layout, kind, double, crews):
     ranks, mesh = LAYOUTS[layout]
-    steps, limits = (20, {20: 1e-11}) if double else (50, {20: 1e-6, 50: 1e-5})
-    run = crews(ranks).run("tests.laws.layouts:train", mesh=mesh, kind=kind, steps=steps, double=double)[0]
-    compare(alone(kind=kind, steps=steps, double=double), run, limits)
+    arguments, limits = length(double)
+    run = crews(ranks).run("tests.laws.layouts:train", mesh=mesh, kind=kind, **arguments)[0]
+    compare(alone(kind=kind, **arguments), run, limits)
 
 
 def test_recomputation_gathers_again_in_step(crews):
@@ -32,8 +32,9 @@ def test_compiled_layers_go_with_either_degree(mesh, crews, tmp_path):
 
 @pytest.mark.parametrize(("ranks", "mesh"), [(2, {"context": 2}), (4, {"context": 2, "tensor": 2})])
 def test_preferences_are_tuned_alike_with_each_sequence_whole(ranks, mesh, crews):
-    plain = {"rows": shares.prefer()}
-    run = {"rows": crews(ranks).run("tests.laws.shares:prefer", mesh=mesh)[0]}
+    steps = 20 // ranks
+    plain = {"rows": shares.prefer(steps=steps)}
+    run = {"rows": crews(ranks).run("tests.laws.shares:prefer", mesh=mesh, steps=steps)[0]}
     for name in ("loss", "margin", "chosen_logp", "grad_norm"):
         assert differ(plain, run, name) <= 1e-5
     assert [row["tokens"] for row in run["rows"]] == [row["tokens"] for row in plain["rows"]]

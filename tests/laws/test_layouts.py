@@ -69,12 +69,20 @@ def compare(plain: dict[str, Any], run: dict[str, Any], limits: dict[int, float]
         assert apart <= 1000 * last, f"{name} is {apart:.1e} apart"
 
 
+def length(double: bool) -> tuple[dict[str, Any], dict[int, float]]:
+    """How long a run for a curve is, and how far apart curves may be after how many steps. A step of a proof has
+    several micro-batches on ranks that share every row."""
+    if double:
+        return {"double": True, "steps": 20, "micro_rows": 4}, {20: 1e-11}
+    return {"steps": 50, "micro_rows": 8}, {20: 1e-6, 50: 1e-5}
+
+
 @curves(LAYOUTS)
 def test_every_layout_gives_the_curve_of_one_process(layout, kind, double, crews):
     ranks, mesh = LAYOUTS[layout]
-    steps, limits = (20, {20: 1e-11}) if double else (50, {20: 1e-6, 50: 1e-5})
-    runs = crews(ranks).run(WORK, mesh=mesh, kind=kind, steps=steps, double=double)
-    plain = alone(kind=kind, steps=steps, double=double)
+    arguments, limits = length(double)
+    runs = crews(ranks).run(WORK, mesh=mesh, kind=kind, **arguments)
+    plain = alone(kind=kind, **arguments)
     compare(plain, runs[0], limits)
     assert max(run["held"] for run in runs) < 1.1 * plain["held"] / SHARES[layout]
 
@@ -83,8 +91,8 @@ def test_every_layout_gives_the_curve_of_one_process(layout, kind, double, crews
 def test_a_vocabulary_that_does_not_divide_trains_right(layout, crews):
     ranks, mesh = LAYOUTS[layout]
     odd = {"vocab_size": 67, "tie_embeddings": layout != "tensor-2"}
-    run = crews(ranks).run(WORK, mesh=mesh, kind="muon", config=odd)[0]
-    compare(alone(kind="muon", config=tuple(odd.items())), run, {20: 1e-6})
+    run = crews(ranks).run(WORK, mesh=mesh, kind="muon", config=odd, micro_rows=8)[0]
+    compare(alone(kind="muon", config=tuple(odd.items()), micro_rows=8), run, {20: 1e-6})
     assert run["weights"]["model.embed_tokens.weight"].shape[0] == 67
 
 
@@ -105,7 +113,7 @@ def test_sums_of_parts_made_at_every_micro_batch_are_the_same(layout, crews):
 
 @pytest.mark.parametrize("rows_per_step", [5, 1])
 def test_rows_that_do_not_split_evenly_count_as_they_are(rows_per_step, crews):
-    uneven = {"rows_per_step": rows_per_step, "micro_rows": 1, "steps": 50}
+    uneven = {"rows_per_step": rows_per_step, "micro_rows": 1, "steps": 20 if rows_per_step > 1 else 50}
     run = crews(2).run(WORK, mesh={"shard": 2}, **uneven)[0]
     compare(alone(**uneven), run, {20: 1e-6})
 
@@ -114,16 +122,19 @@ def test_rows_that_do_not_split_evenly_count_as_they_are(rows_per_step, crews):
 def test_each_rank_takes_its_pieces_of_the_first_weights(layout, vocab_size, crews):
     ranks, mesh = LAYOUTS[layout]
     config = {"vocab_size": vocab_size, "tie_embeddings": False}
-    run = crews(ranks).run(WORK, mesh=mesh, config=config, meta=True)[0]
-    compare(alone(config=tuple(config.items())), run, {20: 1e-6})
+    run = crews(ranks).run(WORK, mesh=mesh, config=config, meta=True, micro_rows=8)[0]
+    compare(alone(config=tuple(config.items()), micro_rows=8), run, {20: 1e-6})
 
 
 @pytest.mark.parametrize("layout", ["alone", "fsdp-2-tensor-2"])
 def test_what_is_computed_again_is_the_same(layout, crews):
     ranks, mesh = LAYOUTS.get(layout, (1, {}))
-    again = {"site": {"recompute": True}}
-    run = alone(site=(("recompute", True),)) if ranks == 1 else crews(ranks).run(WORK, mesh=mesh, **again)[0]
-    compare(alone(), run, {20: 1e-6})
+    again = {"site": {"recompute": True}, "micro_rows": 8}
+    if ranks == 1:
+        run = alone(site=(("recompute", True),), micro_rows=8)
+    else:
+        run = crews(ranks).run(WORK, mesh=mesh, **again)[0]
+    compare(alone(micro_rows=8), run, {20: 1e-6})
 
 
 @pytest.mark.slow

@@ -51,8 +51,8 @@ COMPOSED = [
 
 @pytest.mark.parametrize("mesh", COMPOSED, ids=lambda mesh: "-".join(mesh))
 def test_pipelines_compose(mesh, crews, tmp_path):
-    run = train(crews(4), tmp_path, mesh=mesh, steps=20, site={"recompute": mesh.get("context", 1) > 1})
-    assert differ(alone(config=LAYERS, kind="adamw", steps=20), run) <= 1e-6
+    run = train(crews(4), tmp_path, mesh=mesh, steps=10, site={"recompute": mesh.get("context", 1) > 1})
+    assert differ(alone(config=LAYERS, kind="adamw", steps=10), run) <= 1e-6
 
 
 def test_preferences_of_many_lengths_are_tuned_alike(crews, tmp_path):

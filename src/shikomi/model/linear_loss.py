@@ -21,12 +21,12 @@ CHUNK_ELEMENTS = {"cpu": 1 << 24, "cuda": 1 << 28}
 V = 8,192 and all 2,048 are equal within noise (docs/log.md); GPUs want larger products."""
 _WIDENED = 4
 """How many times fewer where a processor widens bfloat16 for its products: what is widened is memory too."""
-ROWS = 32
-"""Rows whose float32 logits a processor holds at once. Measured (Zen 4, V = 8,192): 8 and 32 rows 17.5 and 18.3 ms,
-512 rows 20.7 ms, the whole 2,048 x 8,192 with log-sum-exp and exp 57.7 ms."""
+ROW_ELEMENTS = 1 << 18
+"""Logits of the rows that a processor holds in float32 at once. Measured (Zen 4, V = 8,192): 8 and 32 rows 17.5 and
+18.3 ms, 512 rows 20.7 ms, the whole 2,048 x 8,192 with log-sum-exp and exp 57.7 ms."""
 KEPT_BYTES = {"cpu": 1 << 26, "cuda": 1 << 28}
 """Gradients of logits that log-probs keep for the backward pass; those of further chunks are made again."""
-_HEAD_ROWS = 1 << 14
+_HEAD_ROWS = 1 << 13
 """Vocabulary rows whose gradient is in memory at once before it is added in float32."""
 COPIED_HEAD = {"cpu": 1 << 25}
 """Elements of a head up to which there is a bfloat16 copy of it; of a larger one so many rows at a time are copied, for
@@ -104,7 +104,7 @@ def _times_head(grad_CV: Tensor, head: Tensor) -> Tensor:
         return multiply(grad_CV, head.to(grad_CV.dtype))
     total = torch.zeros(grad_CV.shape[0], head.shape[1], device=head.device)
     for rows in parts:
-        total += multiply(grad_CV[:, rows], head[rows].to(grad_CV.dtype)).to(total.dtype)
+        total += multiply(grad_CV[:, rows], head[rows].to(grad_CV.dtype))
     return total
 
 
@@ -121,9 +121,10 @@ def _descent(
     type; log p(target) and log Z, [C] in float32 (or float64). No weights: 1."""
     logits = _logits(hidden_CD, head)
     on_cpu = logits.device.type == "cpu"
+    count = max(1, min(ROW_ELEMENTS // logits.shape[1], len(logits)) if on_cpu else len(logits))
     found, normalisers = [], []
-    for start in range(0, logits.shape[0], ROWS if on_cpu else max(1, logits.shape[0])):
-        part, target = (whole[start : start + ROWS] if on_cpu else whole for whole in (logits, targets_C[:, None]))
+    for start in range(0, len(logits), count):
+        part, target = (whole[start : start + count] for whole in (logits, targets_C[:, None]))
         wide = part if part.dtype.itemsize >= 4 else part.float()
         peak, chosen = wide.amax(dim=-1), wide.gather(1, target)[:, 0]
         wide = torch.ops.aten._softmax.out(wide, -1, False, out=wide) if on_cpu else torch.softmax(wide, -1)
@@ -149,7 +150,7 @@ def _add_head(grad_head: Tensor, grad_CV: Tensor, hidden_CD: Tensor) -> None:
         return
     for start in range(0, grad_CV.shape[1], _HEAD_ROWS):
         rows = slice(start, start + _HEAD_ROWS)
-        grad_head[rows] += multiply(grad_CV[:, rows].T, hidden_CD).to(grad_head.dtype)
+        grad_head[rows] += multiply(grad_CV[:, rows].T, hidden_CD)
 
 
 class _CrossEntropy(torch.autograd.Function):
@@ -171,6 +172,7 @@ class _CrossEntropy(torch.autograd.Function):
                 grad_hidden[part] = _times_head(grad, head)
             if grad_head is not None:
                 _add_head(grad_head, grad, hidden[part])
+            del grad  # before the next chunk's logits are made
         ctx.grads = grad_hidden, grad_head
         ctx.mark_non_differentiable(plain)
         return plain + z_loss * squares, plain
@@ -216,4 +218,5 @@ class _LogProbs(torch.autograd.Function):
                 grad_hidden[part] = _times_head(grad, head)
             if grad_head is not None:
                 _add_head(grad_head, grad, hidden[part])
+            del grad
         return grad_hidden, grad_head, None, None

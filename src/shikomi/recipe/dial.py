@@ -152,8 +152,19 @@ def _best(page: ModelPage, vocab_size: int, tied: bool) -> _Shape:
     Raises:
         RecipeError: none has.
     """
+    best = _nearest(page, vocab_size, tied, TOLERANCE)
+    if best is None or best[0][0] > TOLERANCE:
+        best = _nearest(page, vocab_size, tied, math.inf)
+        raise _impossible(page, vocab_size, best[1] if best else None)
+    return best[2]
+
+
+def _nearest(
+    page: ModelPage, vocab_size: int, tied: bool, off_by: float
+) -> tuple[tuple[float, float], int, _Shape] | None:
+    """The best shape, what it is judged by (lower is better) and its parameters; ``off_by`` as in ``_shapes``."""
     best: tuple[tuple[float, float], int, _Shape] | None = None
-    for shape in _shapes(page, vocab_size, tied):
+    for shape in _shapes(page, vocab_size, tied, off_by):
         count = _count(shape, page.layout, vocab_size, tied)
         off = abs(count / page.params - 1)
         cost = abs(math.log(shape.layers / layers_of(shape.hidden_size)))
@@ -163,9 +174,7 @@ def _best(page: ModelPage, vocab_size: int, tied: bool) -> _Shape:
         key = (off if off > _NEAR else 0.0, round(cost, 6))
         if best is None or key < best[0]:
             best = key, count, shape
-    if best is None or best[0][0] > TOLERANCE:
-        raise _impossible(page, vocab_size, best[1] if best else None)
-    return best[2]
+    return best
 
 
 def _impossible(page: ModelPage, vocab_size: int, nearest: int | None) -> RecipeError:
@@ -185,8 +194,12 @@ def _impossible(page: ModelPage, vocab_size: int, nearest: int | None) -> Recipe
     )
 
 
-def _shapes(page: ModelPage, vocab_size: int, tied: bool) -> Iterator[_Shape]:
-    """Every shape of whole tiles, the feed-forward part as wide as the parameters left over allow."""
+def _shapes(page: ModelPage, vocab_size: int, tied: bool, off_by: float) -> Iterator[_Shape]:
+    """Every shape of whole tiles, the feed-forward part as wide as the parameters left over allow.
+
+    Args:
+        off_by: shapes that miss the dial by a larger share than this are left out.
+    """
     for width in [page.hidden_size] if _given(page, "hidden_size") else _widths(page.params, vocab_size, tied):
         head = page.head_dim if _given(page, "head_dim") else NARROW_HEAD if width < WIDE_HEADS_FROM else WIDE_HEAD
         heads = page.heads if _given(page, "heads") else max(1, width // head)
@@ -198,15 +211,17 @@ def _shapes(page: ModelPage, vocab_size: int, tied: bool) -> Iterator[_Shape]:
         if vocab_size * width > page.params / 2:
             # Most of a tiny model is its embedding: width is dear, depth is not.
             depths = range(2, 65)
+        beside, with_one = (
+            _count(_Shape(width, layers, heads, kv_heads, head, 0), page.layout, vocab_size, tied) for layers in (0, 1)
+        )
+        least, most, tile = 1.5 * width, 6 * width, _tile(width)
         for layers in [page.layers] if _given(page, "layers") else depths:
-            empty = _Shape(width, layers, heads, kv_heads, head, 0)
-            room = (page.params - _count(empty, page.layout, vocab_size, tied)) / (3 * width * layers)
-            if _given(page, "intermediate_size"):
-                inner = page.intermediate_size
-            else:
-                tile = _tile(width)
-                inner = round(min(max(room, 1.5 * width), 6 * width) / tile) * tile
-            yield _Shape(width, layers, heads, kv_heads, head, inner)
+            room = (page.params - beside - layers * (with_one - beside)) / (3 * width * layers)
+            inner = page.intermediate_size
+            if not _given(page, "intermediate_size"):
+                inner = round(min(max(room, least), most) / tile) * tile
+            if abs(room - inner) * 3 * width * layers <= off_by * page.params:
+                yield _Shape(width, layers, heads, kv_heads, head, inner)
 
 
 def _widths(params: int, vocab_size: int, tied: bool) -> Iterator[int]:
