@@ -17,7 +17,7 @@ def chunks(request, monkeypatch):
     if request.param == "many chunks":
         monkeypatch.setattr(linear_loss, "CHUNK_POSITIONS", 7)
         monkeypatch.setattr(linear_loss, "CHUNK_ELEMENTS", {"cpu": 1})
-        monkeypatch.setattr(linear_loss, "ROWS", 3)
+        monkeypatch.setattr(linear_loss, "ROW_ELEMENTS", 3 * V)
         monkeypatch.setattr(linear_loss, "KEPT_BYTES", {"cpu": 3 * 7 * V * 8})
         monkeypatch.setattr(linear_loss, "_HEAD_ROWS", 20)
         monkeypatch.setattr(linear_loss, "COPIED_HEAD", {"cpu": 1})
