@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -92,16 +93,27 @@ class Optimiser:
 
     def _gradients(self) -> dict[str, Tensor]:
         """This rank's piece of each gradient that there is."""
-        found = {}
+        unsummed: dict[Any, dict[str, DTensor]] = {}
         for name, parameter in self.parameters.items():
-            if parameter.grad is None:
-                continue
-            placed = getattr(parameter, "placements", None)
-            if isinstance(parameter.grad, DTensor) and parameter.grad.placements != placed:
+            grad, placed = parameter.grad, getattr(parameter, "placements", None)
+            if isinstance(grad, DTensor) and grad.placements != placed:
                 # Tensor parallelism leaves sums over its ranks to whoever reads the gradient.
-                parameter.grad = parameter.grad.redistribute(placements=placed)
-            found[name] = _local(parameter.grad)
-        return found
+                if axes := _unsummed(grad, placed):
+                    unsummed.setdefault((axes, grad.dtype, placed), {})[name] = grad
+                else:
+                    parameter.grad = grad.redistribute(placements=placed)
+        for (axes, _, placed), grads in unsummed.items():
+            assert self.world is not None
+            pieces = [grad.to_local() for grad in grads.values()]
+            # One sum for all: a model has hundreds of norms.
+            whole = self.world.sum(torch.cat([piece.flatten() for piece in pieces]), axes)
+            parts = whole.split([piece.numel() for piece in pieces])
+            for (name, grad), piece, part in zip(grads.items(), pieces, parts, strict=True):
+                self.parameters[name].grad = DTensor.from_local(
+                    part.view_as(piece), grad.device_mesh, placed, run_check=False, shape=grad.shape,
+                    stride=grad.stride(),
+                )  # fmt: skip
+        return {name: _local(p.grad) for name, p in self.parameters.items() if p.grad is not None}
 
     @torch.no_grad()
     def clip(self) -> float:
@@ -213,6 +225,13 @@ class Optimiser:
             for name, value in target.items():
                 value.copy_(state[prefix + name])
         self.steps = int(state["steps"])
+
+
+def _unsummed(grad: DTensor, placed: Any) -> tuple[str, ...]:
+    """The axes over whose ranks a gradient is to be summed, if its way to ``placed`` is no more than that."""
+    axes = zip(grad.device_mesh.mesh_dim_names or (), grad.placements, placed, strict=True)
+    differing = [(name, old.is_partial() and new.is_replicate()) for name, old, new in axes if old != new]
+    return tuple(name for name, _ in differing) if all(sums for _, sums in differing) else ()
 
 
 def _local(tensor: Tensor) -> Tensor:
