@@ -28,7 +28,7 @@ HALF_KEPT = {"D": 12, "Q": 10, "F": 8, "norm": 2}
 """The same with products in bfloat16: the residual stream stays float32. Measured: 12 D, 10 to 14 Q, 8 F, 3 (Q + K)."""
 WORKING = "half of one layer's: its gradients, as they come and go"
 """What a layer's backward pass has at a time. Measured: with all of it a model of 1M is counted 9 % too large."""
-CHUNK_POSITIONS = 256
+CHUNK_POSITIONS = 128
 """Positions whose logits are in memory at once, at least (``model.linear_loss`` has the same; a test holds them)."""
 CHUNK_ELEMENTS = {"cpu": 1 << 24, "cuda": 1 << 28}
 """Logits of a chunk where that is more (as there)."""
