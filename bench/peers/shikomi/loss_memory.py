@@ -16,7 +16,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from shikomi.model.halves import HALF_PRODUCTS, multiply
+from shikomi.model.halves import HAS_HALF_PRODUCTS, multiply
 from shikomi.model.linear_loss import cross_entropy_sum
 
 ROWS = 1 << 14
@@ -46,7 +46,7 @@ class Widened(torch.autograd.Function):
 
 def logits_of(hidden: torch.Tensor, head: torch.Tensor) -> torch.Tensor:
     """The whole logits as autocast makes them."""
-    if hidden.device.type != "cpu" or HALF_PRODUCTS:
+    if hidden.device.type != "cpu" or HAS_HALF_PRODUCTS:
         return F.linear(hidden, head)
     return Widened.apply(hidden.bfloat16(), head.bfloat16())  # type: ignore[return-value]
 

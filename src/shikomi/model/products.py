@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from shikomi.model.halves import is_intel
 from shikomi.model.lora import LoraLinear
 
 
@@ -45,7 +45,7 @@ class Product:
         self._packed: Tensor | None = None
         self._matrices: tuple[Tensor, ...] = tuple(weight.to(dtype).T for weight in weights)
         on_cpu = weights[0].device.type == "cpu"
-        self._packs = copied and dtype is torch.float32 and on_cpu and not _is_intel() and _can_pack()
+        self._packs = copied and dtype is torch.float32 and on_cpu and not is_intel() and _can_pack()
         if copied:
             whole_IO = torch.cat([weight.T for weight in weights], dim=1)
             if norm_I is not None:
@@ -89,15 +89,6 @@ def _weight(linear: nn.Linear) -> Tensor:
     if not isinstance(linear, LoraLinear):
         return weight
     return weight + linear.lora_B.weight.detach() @ linear.lora_A.weight.detach() * linear.scale
-
-
-@cache
-def _is_intel() -> bool:
-    """Whether this processor is one of Intel's; no where Linux does not say."""
-    try:
-        return "GenuineIntel" in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
 
 
 @cache
