@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from shikomi.model import halves
+
 
 def device() -> torch.device:
     """Where this process computes: the first CUDA device, else the CPU."""
@@ -14,8 +16,10 @@ def device() -> torch.device:
 
 
 def takes_bfloat16(where: torch.device, precision: str = "auto") -> bool:
-    """Whether a site's ``precision`` means bfloat16 products; ``auto``: on CUDA, AVX-512 BF16 and AMX."""
-    has = where.type == "cuda" or getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+    """Whether a site's ``precision`` means bfloat16 products; ``auto``: on CUDA, and on processors whose instructions
+    for them are the faster way (AVX-512 BF16 of AMD's, AMX)."""
+    there = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+    has = where.type == "cuda" or (there and halves.HALF_PRODUCTS)
     return precision != "float32" and (precision != "auto" or has)
 
 
