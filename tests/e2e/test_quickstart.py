@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.cli.test_speed import OWN_SECONDS, start
 from tests.conftest import ROOT
 from tests.e2e.command import STAGES, half_written, stage_folders, succeeded
 
@@ -56,9 +57,11 @@ def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Quickstart:
     return Quickstart(store, plan, status, scores)
 
 
-def test_it_is_built_within_ten_minutes_and_four_gigabytes(quickstart: Quickstart):
+def test_it_is_built_within_ten_minutes_and_four_gigabytes(quickstart: Quickstart, tmp_path: Path):
     assert quickstart.status["complete"]
-    assert quickstart.status["build_seconds"] <= BUILD_SECONDS
+    # A machine that starts Python more slowly is given as much more time.
+    slower = max(1.0, min(start(tmp_path, "-c", "pass")[0] for _ in range(5)) / OWN_SECONDS)
+    assert quickstart.status["build_seconds"] <= BUILD_SECONDS * slower
     assert quickstart.status["peak_mb"] < PEAK_MB
     if "SHIKOMI_QUICKSTART_STORE" not in os.environ:
         assert list(stage_folders(quickstart.store)) == list(STAGES)
