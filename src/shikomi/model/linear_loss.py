@@ -200,6 +200,7 @@ class _LogProbs(torch.autograd.Function):
             room -= descent.nbytes
             if room >= 0:
                 kept.append(descent)
+            del descent  # before the next chunk's logits are made
         ctx.save_for_backward(hidden, head_VD, head, targets, *kept)
         wide = torch.promote_types(hidden.dtype, torch.float32)
         return torch.cat(found) if found else hidden.new_zeros(0, dtype=wide)

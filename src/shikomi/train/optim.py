@@ -230,7 +230,7 @@ class Optimiser:
 def _unsummed(grad: DTensor, placed: Any) -> tuple[str, ...]:
     """The axes over whose ranks a gradient is to be summed, if its way to ``placed`` is no more than that."""
     axes = zip(grad.device_mesh.mesh_dim_names or (), grad.placements, placed, strict=True)
-    differing = [(name, old.is_partial() and new.is_replicate()) for name, old, new in axes if old != new]
+    differing = [(name, old.is_partial("sum") and new.is_replicate()) for name, old, new in axes if old != new]
     return tuple(name for name, _ in differing) if all(sums for _, sums in differing) else ()
 
 
